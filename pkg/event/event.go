@@ -184,9 +184,11 @@ type Sample struct {
 	Line     int                `json:"line,omitempty"`  // in the recipe, of the step that decided
 }
 
-// StepResult is a step in results.jsonl. Duration is in seconds.
+// StepResult is a step in results.jsonl. Duration is in seconds. ID is what expressions and gates call the step;
+// empty is the name.
 type StepResult struct {
 	Name     string         `json:"name"`
+	ID       string         `json:"id,omitempty"`
 	Verdict  Verdict        `json:"verdict"`
 	Reason   Reason         `json:"reason,omitempty"`
 	Exit     int            `json:"exit"`
