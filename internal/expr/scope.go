@@ -1,0 +1,170 @@
+package expr
+
+// Kind is what is known of a value before it is there.
+type Kind int
+
+// The kinds of values.
+const (
+	Any Kind = iota
+	Text
+	Number
+	Bool
+	List
+	Map
+)
+
+// Name is what is known of a name, or of a field below one.
+type Name struct {
+	Kind Kind
+	// Fields are the names below this one. Names that are not in it are errors unless Open is true.
+	Fields map[string]*Name
+	// Open says that there may be other fields, or that nothing is known of them.
+	Open bool
+	// Func is a function that the Env gives: func(...any) (any, error) or func(string) (string, error).
+	Func bool
+}
+
+// Scope says which names an expression may use. A nil *Scope knows no names.
+type Scope struct {
+	Names map[string]*Name
+	// Elsewhere tells, for a name that exists in other places only, where: "secrets can only be used in env".
+	Elsewhere map[string]string
+}
+
+// Known is what a recipe's names are; its methods make the scopes of the places of a recipe.
+type Known struct {
+	// Case holds the fields of cases; CaseOpen says that there may be others (data files).
+	Case     []string
+	CaseOpen bool
+	Vars     []string
+	// Env holds names of the environment; EnvOpen says that there may be others.
+	Env       []string
+	EnvOpen   bool
+	Secrets   []string
+	Steps     map[string][]string // captures by id of the step
+	Sandboxes []string
+}
+
+// Fields makes a Name with these fields of any kind.
+func Fields(open bool, names ...string) *Name {
+	n := &Name{Kind: Map, Open: open, Fields: make(map[string]*Name, len(names))}
+	for _, name := range names {
+		n.Fields[name] = &Name{Open: true}
+	}
+	return n
+}
+
+// With returns a copy of s that also has these names.
+func (s *Scope) With(names map[string]*Name) *Scope {
+	c := &Scope{Names: map[string]*Name{}, Elsewhere: map[string]string{}}
+	if s != nil {
+		for k, v := range s.Names {
+			c.Names[k] = v
+		}
+		for k, v := range s.Elsewhere {
+			c.Elsewhere[k] = v
+		}
+	}
+	for k, v := range names {
+		c.Names[k] = v
+		delete(c.Elsewhere, k)
+	}
+	return c
+}
+
+// Vars is the scope of cases.glob and cases.file: vars.
+func (k Known) VarsOnly() *Scope { return k.base("vars") }
+
+// Row is the scope of cases.id and cases.where: case and vars. Sandboxes have it too.
+func (k Known) Row() *Scope { return k.base("vars", "case") }
+
+// Sample is the scope of what is known when a sample starts: case, vars, run. Files of the recipe and collect have it.
+func (k Known) Sample() *Scope { return k.base("vars", "case", "run") }
+
+// Step is the scope of a step: case, vars, run, env, steps, sandbox.
+func (k Known) Step() *Scope { return k.base("vars", "case", "run", "env", "steps", "sandbox") }
+
+// StepEnv is the scope of a value in a step's env: Step and secrets.
+func (k Known) StepEnv() *Scope {
+	return k.base("vars", "case", "run", "env", "steps", "sandbox", "secrets")
+}
+
+// Outcome is the scope of that and capture: Step, and exit, stdout, stderr, duration and file().
+func (k Known) Outcome() *Scope {
+	return k.base("vars", "case", "run", "env", "steps", "sandbox", "outcome")
+}
+
+// Gate is the scope of gates: counts and rates of the finished run.
+func (k Known) Gate() *Scope {
+	s := k.base("steps")
+	names := map[string]*Name{}
+	for _, n := range []string{"total", "passed", "failed", "errors", "flaky", "pass_rate", "error_rate"} {
+		names[n] = &Name{Kind: Number}
+	}
+	for _, n := range []string{"duration_p", "mean"} {
+		names[n] = &Name{Func: true}
+	}
+	return s.With(names)
+}
+
+func (k Known) base(roots ...string) *Scope {
+	s := &Scope{Names: map[string]*Name{}, Elsewhere: map[string]string{
+		"case":     "case can be used in steps, sandboxes, files, cases.id and cases.where",
+		"vars":     "vars cannot be used here",
+		"env":      "env can be used in steps",
+		"secrets":  "secrets can only be used in the env of a step",
+		"steps":    "steps can be used in steps and gates",
+		"sandbox":  "sandbox can be used in steps",
+		"run":      "run can be used in steps, files and collect",
+		"exit":     "exit can be used in that and capture; elsewhere it is steps.ID.exit",
+		"stdout":   "stdout can be used in that and capture; elsewhere it is steps.ID.stdout",
+		"stderr":   "stderr can be used in that and capture; elsewhere it is steps.ID.stderr",
+		"duration": "duration can be used in that and capture; elsewhere it is steps.ID.duration",
+		"file":     "file() can be used in that and capture",
+	}}
+	add := func(name string, n *Name) {
+		s.Names[name] = n
+		delete(s.Elsewhere, name)
+	}
+	for _, r := range roots {
+		switch r {
+		case "vars":
+			add("vars", Fields(false, k.Vars...))
+		case "case":
+			add("case", Fields(k.CaseOpen, k.Case...))
+		case "env":
+			add("env", Fields(k.EnvOpen, k.Env...))
+		case "secrets":
+			add("secrets", Fields(false, k.Secrets...))
+		case "run":
+			add("run", &Name{Kind: Map, Fields: map[string]*Name{"id": {Kind: Text}, "sample": {Kind: Number}}})
+		case "sandbox":
+			n := &Name{Kind: Map, Fields: map[string]*Name{}}
+			for _, sb := range k.Sandboxes {
+				n.Fields[sb] = &Name{Kind: Map, Fields: map[string]*Name{"host": {Kind: Text}}}
+			}
+			add("sandbox", n)
+		case "steps":
+			n := &Name{Kind: Map, Fields: map[string]*Name{}}
+			for id, captures := range k.Steps {
+				f := outcome()
+				f["verdict"] = &Name{Kind: Text}
+				for _, c := range captures {
+					f[c] = &Name{Open: true}
+				}
+				n.Fields[id] = &Name{Kind: Map, Fields: f}
+			}
+			add("steps", n)
+		case "outcome":
+			for name, n := range outcome() {
+				add(name, n)
+			}
+			add("file", &Name{Func: true})
+		}
+	}
+	return s
+}
+
+func outcome() map[string]*Name {
+	return map[string]*Name{"exit": {Kind: Number}, "stdout": {Kind: Text}, "stderr": {Kind: Text}, "duration": {Kind: Number}}
+}
