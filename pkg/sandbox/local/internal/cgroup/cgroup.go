@@ -3,6 +3,14 @@
 // without. Which limits a sandbox gets, and what a hit limit means for a command, is the caller's.
 package cgroup
 
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
 // Mode says which control groups a Manager uses.
 type Mode string
 
@@ -20,14 +28,105 @@ type Limits struct {
 	PIDs   int64 // processes and threads
 }
 
-// Events counts, since the group was made, how often its limits struck.
-type Events struct {
-	OOMKills int64 // processes that were killed for memory
-	PIDsMax  int64 // forks refused for PIDs
+// Manager makes groups for one run. Its exported fields are plain data, so that the process that ran Detect can hand
+// it to the process that makes the sandboxes, and gc can use what a killed run wrote down.
+type Manager struct {
+	Mode   Mode
+	Reason string // why Mode is not better, or what is missing in it; empty where all controllers are there
+	Run    string // the run's id, part of every group's name
+
+	// The folders below which groups are made, empty where a controller cannot be used; on v2 they are the same.
+	Memory, PIDs, CPU string
+
+	// Self is the leaf that the processes of the base were moved to, because a v2 group with processes cannot have
+	// limited children; empty where that was not needed.
+	Self string
+
+	hold *os.File // the shared lock on the base that Close upgrades
 }
 
-// Usage is what a group uses now. A field is zero where the kernel or the mode does not tell.
-type Usage struct {
-	Memory, MemoryPeak int64 // bytes
-	PIDs               int64
+// prefix marks the groups that sbxrun makes: sbxrun-RUN.NAME. Run ids hold no dot.
+const prefix = "sbxrun-"
+
+// Enforces says whether the limit of a controller, "memory", "pids" or "cpu", is enforced by the kernel.
+func (m *Manager) Enforces(controller string) bool {
+	switch controller {
+	case "memory":
+		return m.Memory != ""
+	case "pids":
+		return m.PIDs != ""
+	case "cpu":
+		return m.CPU != ""
+	}
+	return false
+}
+
+// Create makes a group with limits. name is unique in the run and fit for a file name. Controllers that l does not
+// limit are left out where that saves time, but memory and pids are always counted. The group of a Manager without
+// control groups does nothing.
+func (m *Manager) Create(name string, l Limits) (*Group, error) {
+	if name == "" || name == "." || strings.ContainsAny(name, "/\n\x00") {
+		return nil, fmt.Errorf("cgroup: %q is not a name", name)
+	}
+	g := &Group{v2: m.Mode == ModeV2}
+	base := prefix + m.Run + "." + name
+	for _, c := range []struct {
+		parent string
+		dir    *string
+		want   bool
+	}{
+		{m.Memory, &g.memory, true},
+		{m.PIDs, &g.pids, true},
+		{m.CPU, &g.cpu, l.CPU > 0 || g.v2},
+	} {
+		if c.parent == "" || !c.want {
+			continue
+		}
+		dir := filepath.Join(c.parent, base)
+		*c.dir = dir
+		if g.has(dir) {
+			continue
+		}
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			return nil, errors.Join(fmt.Errorf("cgroup: make: %w", err), g.rmdir())
+		}
+		g.dirs = append(g.dirs, dir)
+	}
+	if err := g.limit(l); err != nil {
+		return nil, errors.Join(err, g.rmdir())
+	}
+	return g, nil
+}
+
+// Group is one control group, or one of each v1 hierarchy in use.
+type Group struct {
+	v2                bool
+	dirs              []string // distinct folders, in the order they were made
+	memory, pids, cpu string   // where a controller's files are, or empty
+}
+
+func (g *Group) has(dir string) bool {
+	for _, d := range g.dirs {
+		if d == dir {
+			return true
+		}
+	}
+	return false
+}
+
+// ProcsFiles are the files to write a process id to (or "0" for oneself) for that process to join.
+func (g *Group) ProcsFiles() []string {
+	files := make([]string, len(g.dirs))
+	for i, d := range g.dirs {
+		files[i] = filepath.Join(d, "cgroup.procs")
+	}
+	return files
+}
+
+// Dir is the folder to open for CLONE_INTO_CGROUP, empty where that does not work.
+func (g *Group) Dir() string {
+	if g.v2 && len(g.dirs) == 1 {
+		return g.dirs[0]
+	}
+	return ""
 }

@@ -1,0 +1,153 @@
+package rawclone
+
+import (
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// record is what a child writes to its report pipe: a call that failed (errno is not zero), or the id of a process that
+// it forked, or that it got to Report.
+type record struct {
+	index, errno, pid int32
+}
+
+const recordSize = unsafe.Sizeof(record{})
+
+// sigaction is the kernel's struct sigaction, zero: the default action. It is longer than that of any architecture.
+var defaultAction [64]byte
+
+var emptySet [8]byte
+
+// interpret runs a program in the child and never returns. See the package documentation for what it must not do.
+//
+//go:nosplit
+//go:noinline
+//go:norace
+//go:nocheckptr
+func interpret(ops *op, n uintptr, report uintptr) {
+	var regs [registers]uintptr
+	var arg [6]uintptr
+	var rec record
+	var i, j, r, left uintptr
+	var e syscall.Errno
+	for i = 0; i < n; i++ {
+		o := (*op)(unsafe.Add(unsafe.Pointer(ops), i*unsafe.Sizeof(op{})))
+		for j = 0; j < 6; j++ {
+			arg[j] = o.arg[j]
+			if o.reg[j] != 0 {
+				arg[j] = regs[(o.reg[j]-1)%registers]
+			}
+		}
+		rec.index = int32(i)
+		r, e = 0, 0
+		switch o.kind {
+		case kindCall:
+			r, _, e = syscall.RawSyscall6(o.nr, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5])
+		case kindFork:
+			r, _, e = syscall.RawSyscall6(unix.SYS_CLONE, arg[0], 0, 0, 0, 0, 0)
+			if e == 0 && r != 0 {
+				rec.pid = int32(r)
+				syscall.RawSyscall(unix.SYS_WRITE, report, uintptr(unsafe.Pointer(&rec)), recordSize)
+				syscall.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
+			}
+		case kindExec:
+			e = execute(&arg)
+		case kindCopy:
+			left = arg[2]
+			for left > 0 && e == 0 {
+				r, _, e = syscall.RawSyscall(unix.SYS_READ, arg[0], arg[3], min(left, arg[4]))
+				if e == syscall.EINTR {
+					e = 0
+					continue
+				}
+				if e == 0 && r == 0 {
+					e = syscall.EPIPE
+				}
+				if e == 0 {
+					left -= r
+					e = writeAll(arg[1], arg[3], r)
+				}
+			}
+		case kindResetSignals:
+			for j = 1; j <= 64; j++ { // fails for KILL and STOP, which have no action to reset
+				syscall.RawSyscall6(unix.SYS_RT_SIGACTION, j, uintptr(unsafe.Pointer(&defaultAction)), 0, 8, 0, 0)
+			}
+			if arg[0] != 0 {
+				_, _, e = syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&emptySet)), 0, 8, 0, 0)
+			}
+		case kindReport:
+			rec.errno, rec.pid = 0, 0
+			syscall.RawSyscall(unix.SYS_WRITE, report, uintptr(unsafe.Pointer(&rec)), recordSize)
+		case kindHold:
+			for {
+				r, _, e = syscall.RawSyscall(unix.SYS_READ, arg[0], uintptr(unsafe.Pointer(&rec)), 1)
+				if e != syscall.EINTR {
+					syscall.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
+				}
+			}
+		case kindExit:
+			syscall.RawSyscall(unix.SYS_EXIT_GROUP, arg[0], 0, 0)
+		}
+		if e != 0 && !o.ignore && uintptr(e) != o.benign && uintptr(e) != o.benign2 {
+			rec.errno, rec.pid = int32(e), 0
+			syscall.RawSyscall(unix.SYS_WRITE, report, uintptr(unsafe.Pointer(&rec)), recordSize)
+			break
+		}
+		if o.save != 0 {
+			regs[(o.save-1)%registers] = r
+		}
+	}
+	for {
+		syscall.RawSyscall(unix.SYS_EXIT_GROUP, FailedStatus, 0, 0)
+	}
+}
+
+// FailedStatus is the exit status of a child that a failed call ended, or that came to the end of its program.
+const FailedStatus = 125
+
+// execute is kindExec: it returns only if there was nothing to execute.
+//
+//go:nosplit
+//go:noinline
+//go:norace
+//go:nocheckptr
+func execute(arg *[6]uintptr) syscall.Errno {
+	var i, which, status uintptr
+	var e syscall.Errno
+	status = 127
+	for i = 0; i < arg[1]; i++ {
+		path := *(*uintptr)(unsafe.Pointer(arg[0] + i*unsafe.Sizeof(i)))
+		_, _, e = syscall.RawSyscall(unix.SYS_EXECVE, path, arg[2], arg[3])
+		if e == syscall.EACCES {
+			which, status = 1, 126
+		} else if e != syscall.ENOENT && e != syscall.ENOTDIR && e != syscall.ENAMETOOLONG && e != syscall.ELOOP {
+			which, status = 2, 126
+			break
+		}
+	}
+	lines := arg[4] + which*2*unsafe.Sizeof(i)
+	writeAll(2, *(*uintptr)(unsafe.Pointer(lines)), *(*uintptr)(unsafe.Pointer(lines + unsafe.Sizeof(i))))
+	for {
+		syscall.RawSyscall(unix.SYS_EXIT_GROUP, status, 0, 0)
+	}
+}
+
+//go:nosplit
+//go:noinline
+//go:norace
+//go:nocheckptr
+func writeAll(fd, buf, n uintptr) syscall.Errno {
+	for n > 0 {
+		r, _, e := syscall.RawSyscall(unix.SYS_WRITE, fd, buf, n)
+		if e == syscall.EINTR {
+			continue
+		}
+		if e != 0 {
+			return e
+		}
+		buf, n = buf+r, n-r
+	}
+	return 0
+}
