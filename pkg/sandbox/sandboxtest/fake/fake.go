@@ -9,8 +9,7 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"slices"
-	"sync"
+	"maps"
 
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 )
@@ -40,6 +39,7 @@ type Process struct {
 	Stderr  io.Writer
 	Sandbox *Sandbox
 	group   *group
+	environ map[string]string
 }
 
 // Strike ends the command that the process belongs to as the limit would: OOM with signal 9, PIDs and Disk by being
@@ -48,6 +48,12 @@ func (p *Process) Strike(l sandbox.Limit) { p.group.strike(l) }
 
 // IgnoreTerm makes the command survive a TERM, as `trap "" TERM` does in a script; only KILL ends it then.
 func (p *Process) IgnoreTerm() { p.group.ignoreTerm() }
+
+func (p *Process) setenv(name, value string) {
+	p.environ = maps.Clone(p.environ)
+	p.environ[name] = value
+	p.Env = func(name string) string { return p.environ[name] }
+}
 
 // Printf writes to the process's stdout.
 func (p *Process) Printf(format string, args ...any) { fmt.Fprintf(p.Stdout, format, args...) }

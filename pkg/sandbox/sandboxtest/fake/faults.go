@@ -1,6 +1,8 @@
 package fake
 
 import (
+	"context"
+	"slices"
 	"time"
 
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
@@ -44,4 +46,78 @@ type Fault struct {
 	// Die kills the sandbox's first process at this point: the running commands end with SandboxDied, later ones
 	// are KindLost.
 	Die bool
+}
+
+// Inject switches f on, after those that are on already.
+func (p *Provider) Inject(f Fault) {
+	p.mu.Lock()
+	p.faults = append(p.faults, &f)
+	p.mu.Unlock()
+}
+
+// Clear switches every fault off. Calls that hang go on hanging.
+func (p *Provider) Clear() {
+	p.mu.Lock()
+	p.faults = nil
+	p.mu.Unlock()
+}
+
+// pick returns the fault that strikes this call, or nil.
+func (p *Provider) pick(at Point, s *Sandbox) *Fault {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, f := range p.faults {
+		if f.At != at || f.Name != "" && (s == nil || s.spec.Name != f.Name) {
+			continue
+		}
+		if f.Skip > 0 {
+			f.Skip--
+			continue
+		}
+		if f.Times > 0 {
+			if f.Times--; f.Times == 0 {
+				p.faults = slices.Delete(p.faults, i, i+1)
+			}
+		}
+		return f
+	}
+	return nil
+}
+
+// strike makes the fault of this call, if there is one, happen. s is nil at Close.
+func (p *Provider) strike(ctx context.Context, at Point, s *Sandbox) error {
+	f := p.pick(at, s)
+	if f == nil {
+		return nil
+	}
+	var released <-chan struct{}
+	if s != nil && at != Release {
+		released = s.ctx.Done()
+	}
+	var timer <-chan time.Time
+	if !f.Hang {
+		timer = time.After(f.Delay)
+	}
+	select {
+	case <-timer:
+	case <-released:
+		return s.check(string(at))
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	switch {
+	case f.Gone && s != nil:
+		s.Lose()
+		return s.check(string(at))
+	case f.Die && s != nil:
+		s.Die()
+		return nil
+	case f.Err != nil:
+		e := &sandbox.Error{Op: string(at), Kind: f.Kind, Err: f.Err}
+		if s != nil {
+			e.ID = s.id
+		}
+		return e
+	}
+	return nil
 }
