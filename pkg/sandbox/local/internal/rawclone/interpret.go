@@ -26,14 +26,14 @@ var emptySet [8]byte
 //go:noinline
 //go:norace
 //go:nocheckptr
-func interpret(ops *op, n uintptr, report uintptr) {
+func interpret(ops []op, report uintptr) {
 	var regs [registers]uintptr
 	var arg [6]uintptr
 	var rec record
-	var i, j, r, left uintptr
+	var j, r, left uintptr
 	var e syscall.Errno
-	for i = 0; i < n; i++ {
-		o := (*op)(unsafe.Add(unsafe.Pointer(ops), i*unsafe.Sizeof(op{})))
+	for i := 0; i < len(ops); i++ {
+		o := &ops[i]
 		for j = 0; j < 6; j++ {
 			arg[j] = o.arg[j]
 			if o.reg[j] != 0 {
@@ -53,7 +53,7 @@ func interpret(ops *op, n uintptr, report uintptr) {
 				syscall.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
 			}
 		case kindExec:
-			e = execute(&arg)
+			execute(o.exec)
 		case kindCopy:
 			left = arg[2]
 			for left > 0 && e == 0 {
@@ -113,13 +113,10 @@ const FailedStatus = 125
 //go:noinline
 //go:norace
 //go:nocheckptr
-func execute(arg *[6]uintptr) syscall.Errno {
-	var i, which, status uintptr
-	var e syscall.Errno
-	status = 127
-	for i = 0; i < arg[1]; i++ {
-		path := *(*uintptr)(unsafe.Pointer(arg[0] + i*unsafe.Sizeof(i)))
-		_, _, e = syscall.RawSyscall(unix.SYS_EXECVE, path, arg[2], arg[3])
+func execute(x *exec) {
+	var which, status uintptr = 0, 127
+	for i := 0; i < len(x.paths); i++ {
+		_, _, e := syscall.RawSyscall(unix.SYS_EXECVE, x.paths[i], uintptr(unsafe.Pointer(&x.argv[0])), uintptr(unsafe.Pointer(&x.env[0])))
 		if e == syscall.EACCES {
 			which, status = 1, 126
 		} else if e != syscall.ENOENT && e != syscall.ENOTDIR && e != syscall.ENAMETOOLONG && e != syscall.ELOOP {
@@ -127,11 +124,8 @@ func execute(arg *[6]uintptr) syscall.Errno {
 			break
 		}
 	}
-	lines := arg[4] + which*2*unsafe.Sizeof(i)
-	writeAll(2, *(*uintptr)(unsafe.Pointer(lines)), *(*uintptr)(unsafe.Pointer(lines + unsafe.Sizeof(i))))
-	for {
-		syscall.RawSyscall(unix.SYS_EXIT_GROUP, status, 0, 0)
-	}
+	writeAll(2, x.line[which], x.size[which])
+	syscall.RawSyscall(unix.SYS_EXIT_GROUP, status, 0, 0)
 }
 
 //go:nosplit

@@ -36,7 +36,7 @@ const (
 	kindExit
 )
 
-// op is one step of a program. It holds no Go pointers: addresses are numbers, and Program.keep holds what they mean.
+// op is one step of a program. Addresses in arg are numbers; Program.keep keeps alive what they mean.
 type op struct {
 	nr      uintptr
 	arg     [6]uintptr
@@ -46,6 +46,13 @@ type op struct {
 	ignore  bool  // errors do not matter
 	benign  uintptr
 	benign2 uintptr
+	exec    *exec
+}
+
+// exec is what kindExec needs: zero-terminated vectors of addresses, and the lines for not found, denied and others.
+type exec struct {
+	paths, argv, env []uintptr
+	line, size       [3]uintptr
 }
 
 // Reg is one of eight registers of a child, which hold results (descriptors) for later calls.
@@ -133,26 +140,21 @@ func (p *Program) Exit(status int) {
 }
 
 // Exec executes the first of paths that can be, like a shell: it goes on after ENOENT, ENOTDIR and EACCES. If none can
-// be, one of the lines is written to descriptor 2 and the process ends: notFound with status 127, else
-// denied or badFormat with 126.
+// be, one of the lines is written to descriptor 2 and the process ends: notFound with status 127, denied or other with
+// 126.
 func (p *Program) Exec(paths []string, argv, env []string, notFound, denied, other string) {
-	vector := func(ss []string) uintptr {
+	vector := func(ss []string) []uintptr {
 		v := make([]uintptr, len(ss)+1)
 		for i, s := range ss {
 			v[i] = p.value(s)
 		}
-		p.keep = append(p.keep, v)
-		return uintptr(unsafe.Pointer(&v[0]))
+		return v
 	}
-	msgs := []string{notFound, denied, other}
-	lines := make([]uintptr, 0, 2*len(msgs))
-	for _, m := range msgs {
-		lines = append(lines, p.value(m), uintptr(len(m)))
+	x := &exec{paths: vector(paths)[:len(paths)], argv: vector(argv), env: vector(env)}
+	for i, m := range []string{notFound, denied, other} {
+		x.line[i], x.size[i] = p.value(m), uintptr(len(m))
 	}
-	p.keep = append(p.keep, lines)
-	p.add("execute", op{kind: kindExec, arg: [6]uintptr{
-		vector(paths), uintptr(len(paths)), vector(argv), vector(env), uintptr(unsafe.Pointer(&lines[0])),
-	}})
+	p.add("execute", op{kind: kindExec, exec: x})
 }
 
 func (p *Program) add(name string, o op) *Call {

@@ -32,7 +32,7 @@ func (p *Program) Start(flags uintptr) (*Child, error) {
 		return nil, err
 	}
 	c := &Child{prog: p, report: os.NewFile(uintptr(pp[0]), "report")}
-	pid, errno := clone(flags|uintptr(syscall.SIGCHLD), &p.ops[0], uintptr(len(p.ops)), uintptr(pp[1]))
+	pid, errno := clone(flags|uintptr(syscall.SIGCHLD), p.ops, uintptr(pp[1]))
 	runtime.KeepAlive(p)
 	unix.Close(pp[1])
 	if errno != 0 {
@@ -118,13 +118,13 @@ var fullSet = [8]byte{255, 255, 255, 255, 255, 255, 255, 255}
 //go:noinline
 //go:norace
 //go:nocheckptr
-func clone(flags uintptr, ops *op, n, report uintptr) (pid int, errno syscall.Errno) {
+func clone(flags uintptr, ops []op, report uintptr) (pid int, errno syscall.Errno) {
 	var old [8]byte
 	runtime.LockOSThread()
 	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&fullSet)), uintptr(unsafe.Pointer(&old)), 8, 0, 0)
 	r, _, errno := syscall.RawSyscall6(unix.SYS_CLONE, flags, 0, 0, 0, 0, 0)
 	if errno == 0 && r == 0 {
-		interpret(ops, n, report)
+		interpret(ops, report)
 	}
 	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&old)), 0, 8, 0, 0)
 	runtime.UnlockOSThread()

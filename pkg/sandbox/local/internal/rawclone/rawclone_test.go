@@ -1,0 +1,216 @@
+package rawclone
+
+import (
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func status(t *testing.T, c *Child) int {
+	t.Helper()
+	ws, err := Wait(c.PID, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ws.ExitStatus()
+}
+
+func TestRegistersAndReport(t *testing.T) {
+	var p Program
+	path := t.TempDir() + "/made"
+	p.Call("open", unix.SYS_OPENAT, unix.AT_FDCWD, path, unix.O_CREAT|unix.O_WRONLY, 0o600).Save(3)
+	p.Call("write", unix.SYS_WRITE, Reg(3), "hello", 5)
+	p.Report()
+	p.Exit(7)
+	c, err := p.Start(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if got := status(t, c); got != 7 {
+		t.Errorf("status %d, want 7", got)
+	}
+	if b, _ := os.ReadFile(path); string(b) != "hello" {
+		t.Errorf("file holds %q", b)
+	}
+}
+
+func TestFailures(t *testing.T) {
+	fail := func(p *Program) *Call { return p.Call("close nothing", unix.SYS_CLOSE, 1<<20) }
+	for _, tc := range []struct {
+		name  string
+		build func(p *Program)
+		want  error
+	}{
+		{"named", func(p *Program) { fail(p); p.Report() }, unix.EBADF},
+		{"ignored", func(p *Program) { fail(p).Ignore(); p.Report() }, nil},
+		{"allowed", func(p *Program) { fail(p).Allow(unix.EPERM, unix.EBADF); p.Report() }, nil},
+		{"other allowed", func(p *Program) { fail(p).Allow(unix.EPERM); p.Report() }, unix.EBADF},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var p Program
+			tc.build(&p)
+			c, err := p.Start(0)
+			if !errors.Is(err, tc.want) {
+				t.Fatalf("error %v, want %v", err, tc.want)
+			}
+			var e *Error
+			if tc.want != nil && (!errors.As(err, &e) || e.Name != "close nothing" || e.Index != 0) {
+				t.Errorf("error %#v does not name the call", err)
+			}
+			if c != nil {
+				status(t, c)
+				c.Close()
+			}
+		})
+	}
+}
+
+func TestEndsBeforeReport(t *testing.T) {
+	var p Program
+	p.Exit(3)
+	if _, err := p.Start(0); err == nil {
+		t.Error("a child that ends before it reports is no error")
+	}
+}
+
+func TestForkAndLateFailure(t *testing.T) {
+	var p Program
+	p.Fork("fork", 0)
+	p.Call("close nothing", unix.SYS_CLOSE, 1<<20)
+	c, err := p.Start(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if got := status(t, c); got != FailedStatus {
+		t.Errorf("status %d", got)
+	}
+	if err := c.Failure(); !errors.Is(err, unix.EBADF) {
+		t.Errorf("failure %v", err)
+	}
+}
+
+func TestExec(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(dir+"/denied", []byte("#!/bin/sh\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(dir+"/garbage", []byte("garbage"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		name  string
+		paths []string
+		want  int
+		err   string
+	}{
+		{"found", []string{"/nowhere/sh", "/bin/sh"}, 42, "value of V"},
+		{"not found", []string{"/nowhere/sh", dir + "/denied/x"}, 127, "N"},
+		{"denied", []string{dir + "/denied", "/nowhere/sh"}, 126, "D"},
+		{"garbage", []string{dir + "/garbage"}, 126, "O"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r, w, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			var p Program
+			p.Fork("fork", 0)
+			p.ResetSignals(true)
+			p.Call("dup", unix.SYS_DUP3, w.Fd(), 2, 0)
+			p.Exec(tc.paths, []string{"sh", "-c", "printf %s \"$V\" >&2; exit 42"}, []string{"V=value of V"}, "N", "D", "O")
+			c, err := p.Start(0)
+			w.Close()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if got := status(t, c); got != tc.want {
+				t.Errorf("status %d, want %d", got, tc.want)
+			}
+			if b, _ := io.ReadAll(r); string(b) != tc.err {
+				t.Errorf("stderr %q, want %q", b, tc.err)
+			}
+		})
+	}
+}
+
+func TestCopy(t *testing.T) {
+	data := strings.Repeat("0123456789", 100_000)
+	for _, tc := range []struct {
+		name string
+		size int64
+		want error
+	}{{"whole", int64(len(data)), nil}, {"input ends early", int64(len(data)) + 1, unix.EPIPE}} {
+		t.Run(tc.name, func(t *testing.T) {
+			in, feed, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, err := os.Create(t.TempDir() + "/out")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer out.Close()
+			var p Program
+			p.Call("close", unix.SYS_CLOSE, feed.Fd())
+			p.Copy("copy", in.Fd(), out.Fd(), tc.size, make([]byte, 4096))
+			p.Report()
+			p.Exit(0)
+			go func() {
+				io.WriteString(feed, data)
+				feed.Close()
+			}()
+			c, err := p.Start(0)
+			if !errors.Is(err, tc.want) {
+				t.Fatalf("error %v, want %v", err, tc.want)
+			}
+			if c != nil {
+				status(t, c)
+				c.Close()
+			}
+			if b, _ := os.ReadFile(out.Name()); string(b) != data {
+				t.Errorf("copied %d bytes, want %d", len(b), len(data))
+			}
+		})
+	}
+}
+
+// A held child ends when the other end of its pipe is gone, and no handler of this program runs in it.
+func TestHold(t *testing.T) {
+	var pp [2]int
+	if err := unix.Pipe2(pp[:], unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	var p Program
+	p.ResetSignals(false)
+	p.Call("close", unix.SYS_CLOSE, pp[1])
+	p.Report()
+	p.Hold(pp[0])
+	c, err := p.Start(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGURG} {
+		if err := unix.Kill(c.PID, s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	time.Sleep(10 * time.Millisecond)
+	if err := unix.Kill(c.PID, 0); err != nil {
+		t.Errorf("a blocked signal ended the child: %v", err)
+	}
+	unix.Close(pp[1])
+	if got := status(t, c); got != 0 {
+		t.Errorf("status %d", got)
+	}
+}
