@@ -1,0 +1,57 @@
+package check
+
+import (
+	"bytes"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/charmbracelet/x/ansi"
+
+	"github.com/sbxrun/sbxrun/pkg/recipe"
+)
+
+// normalizer applies the changes of a normalize list, in order; the empty one changes nothing.
+type normalizer []func([]byte) []byte
+
+func newNormalizer(changes []recipe.Normalize) (normalizer, error) {
+	var n normalizer
+	for _, ch := range changes {
+		switch ch.Kind {
+		case "trim":
+			n = append(n, bytes.TrimSpace)
+		case "crlf":
+			n = append(n, unixLines)
+		case "ansi":
+			n = append(n, stripANSI)
+		case "replace":
+			re, err := regexp.Compile(ch.Replace)
+			if err != nil {
+				return nil, unfit{fmt.Errorf("normalize in line %d: %w", ch.Pos.Line, err)}
+			}
+			with := []byte(ch.With)
+			n = append(n, func(b []byte) []byte { return re.ReplaceAll(b, with) })
+		default:
+			return nil, unfit{fmt.Errorf("normalize in line %d: %q is none of trim, ansi, crlf and replace", ch.Pos.Line, ch.Kind)}
+		}
+	}
+	return n, nil
+}
+
+func (n normalizer) apply(b []byte) []byte {
+	for _, change := range n {
+		b = change(b)
+	}
+	return b
+}
+
+func unixLines(b []byte) []byte { return bytes.ReplaceAll(b, []byte("\r\n"), []byte("\n")) }
+
+// stripANSI removes escape sequences as a terminal would swallow them. Where there are any, what is not UTF-8 becomes
+// U+FFFD: an escape hidden in a broken character would survive otherwise.
+func stripANSI(b []byte) []byte {
+	if bytes.IndexByte(b, '\x1b') < 0 {
+		return b
+	}
+	return []byte(ansi.Strip(strings.ToValidUTF8(string(b), "\uFFFD")))
+}

@@ -1,0 +1,187 @@
+package check
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+
+	"github.com/sbxrun/sbxrun/pkg/recipe"
+)
+
+// subject is a text under test: a stream or a file of the sandbox.
+type subject struct {
+	name string // as findings name the expectation: stdout, files["out.txt"]
+	what string // as messages name the text: stdout, "out.txt"
+	src  Source // after normalising
+}
+
+// text checks everything that t expects of s.
+func (c *checker) text(s *subject, t *recipe.Text) error {
+	norm, err := newNormalizer(t.Normalize)
+	if err == nil {
+		s.src, err = c.normalized(s.src, norm)
+	}
+	if blame, ok := errors.AsType[unfit](err); ok {
+		c.found(t.Pos, s.name+".normalize", "", "%s cannot be normalised: %v", s.what, blame)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read %s: %w", s.what, err)
+	}
+	check := func(kind string, matches []recipe.Match, one func(m recipe.Match, want string) error) error {
+		for _, m := range matches {
+			want, err := m.Text.Text(c.env)
+			if err != nil {
+				c.found(m.Pos, s.name+"."+kind, "", "what to compare with cannot be evaluated: %v", err)
+				continue
+			}
+			if err := one(m, want); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return errors.Join(
+		check("equals", t.Equals, func(m recipe.Match, want string) error {
+			return c.equals(s, m, norm.apply([]byte(want)))
+		}),
+		check("contains", t.Contains, func(m recipe.Match, want string) error {
+			return c.contains(s, m, norm.apply([]byte(want)), true)
+		}),
+		check("not_contains", t.NotContains, func(m recipe.Match, want string) error {
+			return c.contains(s, m, norm.apply([]byte(want)), false)
+		}),
+		check("matches", t.Matches, func(m recipe.Match, want string) error { return c.matches(s, m, want, true) }),
+		check("not_matches", t.NotMatches, func(m recipe.Match, want string) error { return c.matches(s, m, want, false) }),
+		c.json(s, t, norm),
+		check("golden", t.Golden, func(m recipe.Match, want string) error { return c.goldenFile(s, m, want, norm) }),
+	)
+}
+
+// normalized returns src with norm applied, which takes the whole text unless norm is empty.
+func (c *checker) normalized(src Source, norm normalizer) (Source, error) {
+	if len(norm) == 0 {
+		return src, nil
+	}
+	b, err := load(c.ctx, src)
+	if err != nil {
+		return nil, err
+	}
+	return Bytes(norm.apply(b)), nil
+}
+
+// equals compares s with want, but for newlines at the end.
+func (c *checker) equals(s *subject, m recipe.Match, want []byte) error {
+	d, err := c.compare(withoutFinalNewlines{Bytes(want)}, withoutFinalNewlines{s.src})
+	if err != nil {
+		return fmt.Errorf("read %s: %w", s.what, err)
+	}
+	if d != nil {
+		c.found(m.Pos, s.name+".equals", d.diff, "%s is not the expected text: %s", s.what, d.text)
+	}
+	return nil
+}
+
+// goldenFile compares s with a file beside the recipe, byte by byte.
+func (c *checker) goldenFile(s *subject, m recipe.Match, name string, norm normalizer) error {
+	note := func(diff, format string, args ...any) {
+		before := len(c.findings)
+		c.found(m.Pos, s.name+".golden", diff, format, args...)
+		c.golden = append(c.golden, c.findings[before])
+		c.findings = c.findings[:before]
+	}
+	if !filepath.IsLocal(name) {
+		c.found(m.Pos, s.name+".golden", "", "the golden file %q lies outside the recipe's folder", name)
+		return nil
+	}
+	path := filepath.Join(c.dir, name)
+	golden, err := openGolden(path)
+	switch blame, isUnfit := errors.AsType[unfit](err); {
+	case errors.Is(err, fs.ErrNotExist):
+		note("", "the golden file %s does not exist: run with --update to write it", name)
+		c.updates = append(c.updates, Update{path: name, pos: m.Pos, content: s.src, differs: true})
+		return nil
+	case isUnfit:
+		c.found(m.Pos, s.name+".golden", "", "the golden file %s cannot be used: %v", name, blame)
+		return nil
+	}
+	golden, err = c.normalized(golden, norm)
+	if blame, isUnfit := errors.AsType[unfit](err); isUnfit {
+		c.found(m.Pos, s.name+".golden", "", "the golden file %s cannot be normalised: %v", name, blame)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read %s: %w", path, err)
+	}
+	d, err := c.compare(golden, s.src)
+	if err != nil {
+		return fmt.Errorf("compare %s with %s: %w", s.what, path, err)
+	}
+	if d != nil {
+		note(d.diff, "%s differs from the golden file %s: %s", s.what, name, d.text)
+	}
+	c.updates = append(c.updates, Update{path: name, pos: m.Pos, content: s.src, differs: d != nil})
+	return nil
+}
+
+// openGolden returns a golden file's content. The error is fs.ErrNotExist or unfit.
+func openGolden(path string) (Source, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if err != nil {
+		return nil, unfit{err}
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, unfit{err}
+	}
+	if !info.Mode().IsRegular() {
+		return nil, unfit{errors.New("it is not a regular file")}
+	}
+	return File(path), nil
+}
+
+// contains looks for a text in s; whether it may be there is said by wanted.
+func (c *checker) contains(s *subject, m recipe.Match, needle []byte, wanted bool) error {
+	at, line, err := c.find(s.src, needle)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", s.what, err)
+	}
+	switch {
+	case wanted && at < 0:
+		c.found(m.Pos, s.name+".contains", "", "%s does not contain %s; %s", s.what, brief(needle), c.came(s.src))
+	case !wanted && at >= 0:
+		c.found(m.Pos, s.name+".not_contains", "", "%s contains %s in line %d%s", s.what, brief(needle), line, c.around(s.src, at))
+	}
+	return nil
+}
+
+// matches searches s for an RE2 expression.
+func (c *checker) matches(s *subject, m recipe.Match, pattern string, wanted bool) error {
+	kind := ".matches"
+	if !wanted {
+		kind = ".not_matches"
+	}
+	re, err := regexp.Compile(pattern)
+	if err != nil {
+		c.found(m.Pos, s.name+kind, "", "%v", err)
+		return nil
+	}
+	at, err := c.search(s.src, re)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", s.what, err)
+	}
+	switch {
+	case wanted && at < 0:
+		c.found(m.Pos, s.name+kind, "", "%s does not match /%s/; %s", s.what, re, c.came(s.src))
+	case !wanted && at >= 0:
+		c.found(m.Pos, s.name+kind, "", "%s matches /%s/%s", s.what, re, c.around(s.src, at))
+	}
+	return nil
+}
