@@ -1,6 +1,9 @@
 package expr
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Error is a mistake in the source of an expression, a template or a value.
 type Error struct {
@@ -18,6 +21,10 @@ type EvalError struct {
 	Source  string // of the expression
 	Offset  int    // in Source, in bytes
 	Message string
+	Err     error // what a function of the Env returned, or nil
 }
 
-func (e *EvalError) Error() string { return fmt.Sprintf("%s: %s", e.Source, e.Message) }
+func (e *EvalError) Error() string {
+	return fmt.Sprintf("%s: %s", strings.TrimSpace(e.Source), e.Message)
+}
+func (e *EvalError) Unwrap() error { return e.Err }

@@ -15,8 +15,11 @@ type Pos struct {
 func (p Pos) String() string { return fmt.Sprintf("%d:%d", p.Line, p.Column) }
 
 // Env is what an expression is evaluated over: case, vars, env, secrets, steps, sandbox, run and, where the scope has
-// them, exit, stdout, stderr, duration. A value of type Lazy is called once, when an expression first needs it.
+// them, exit, stdout, stderr, duration. Functions (file in that and capture, those of gates) are of type
+// func(string) (string, error) or func(...any) (any, error). Values are what Normalize returns, and Lazy below roots
+// and maps.
 type Env map[string]any
 
-// Lazy is a value that is only made when an expression needs it, such as the text of a long output.
+// Lazy is a value that is only made when an expression needs it, such as the text of a long output. It is called at
+// most once in an evaluation.
 type Lazy func() (any, error)

@@ -1,5 +1,7 @@
 package expr
 
+import "github.com/expr-lang/expr/types"
+
 // Kind is what is known of a value before it is there.
 type Kind int
 
@@ -7,7 +9,8 @@ type Kind int
 const (
 	Any Kind = iota
 	Text
-	Number
+	Int
+	Number // may have a fraction
 	Bool
 	List
 	Map
@@ -72,7 +75,7 @@ func (s *Scope) With(names map[string]*Name) *Scope {
 	return c
 }
 
-// Vars is the scope of cases.glob and cases.file: vars.
+// VarsOnly is the scope of cases.glob and cases.file: vars.
 func (k Known) VarsOnly() *Scope { return k.base("vars") }
 
 // Row is the scope of cases.id and cases.where: case and vars. Sandboxes have it too.
@@ -98,7 +101,10 @@ func (k Known) Outcome() *Scope {
 func (k Known) Gate() *Scope {
 	s := k.base("steps")
 	names := map[string]*Name{}
-	for _, n := range []string{"total", "passed", "failed", "errors", "flaky", "pass_rate", "error_rate"} {
+	for _, n := range []string{"total", "passed", "failed", "errors", "flaky"} {
+		names[n] = &Name{Kind: Int}
+	}
+	for _, n := range []string{"pass_rate", "error_rate"} {
 		names[n] = &Name{Kind: Number}
 	}
 	for _, n := range []string{"duration_p", "mean"} {
@@ -137,7 +143,7 @@ func (k Known) base(roots ...string) *Scope {
 		case "secrets":
 			add("secrets", Fields(false, k.Secrets...))
 		case "run":
-			add("run", &Name{Kind: Map, Fields: map[string]*Name{"id": {Kind: Text}, "sample": {Kind: Number}}})
+			add("run", &Name{Kind: Map, Fields: map[string]*Name{"id": {Kind: Text}, "sample": {Kind: Int}}})
 		case "sandbox":
 			n := &Name{Kind: Map, Fields: map[string]*Name{}}
 			for _, sb := range k.Sandboxes {
@@ -166,5 +172,52 @@ func (k Known) base(roots ...string) *Scope {
 }
 
 func outcome() map[string]*Name {
-	return map[string]*Name{"exit": {Kind: Number}, "stdout": {Kind: Text}, "stderr": {Kind: Text}, "duration": {Kind: Number}}
+	return map[string]*Name{"exit": {Kind: Int}, "stdout": {Kind: Text}, "stderr": {Kind: Text}, "duration": {Kind: Number}}
+}
+
+func (s *Scope) isFunc(name string) bool {
+	if s == nil {
+		return false
+	}
+	n := s.Names[name]
+	return n != nil && n.Func
+}
+
+// nature describes s to the library's type checker. It is made anew each time, since the checker keeps things in it.
+func (s *Scope) nature() types.Map {
+	m := types.Map{"null": types.Any}
+	if s != nil {
+		for name, n := range s.Names {
+			m[name] = n.typ()
+		}
+	}
+	return m
+}
+
+func (n *Name) typ() types.Type {
+	switch {
+	case n == nil:
+		return types.Any
+	case n.Func:
+		return types.TypeOf(func(...any) (any, error) { return nil, nil })
+	}
+	switch n.Kind {
+	case Text:
+		return types.String
+	case Int:
+		return types.Int
+	case Number:
+		return types.Float64
+	case Bool:
+		return types.Bool
+	case List:
+		return types.TypeOf([]any{})
+	case Map:
+		m := types.Map{types.Extra: types.Any} // unknown fields are the resolver's
+		for name, f := range n.Fields {
+			m[name] = f.typ()
+		}
+		return m
+	}
+	return types.Any
 }

@@ -1,13 +1,229 @@
 package expr
 
-// TextOf is a value as it is interpolated.
-func TextOf(v any) (string, error) { return "", nil }
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math"
+	"reflect"
+	"strconv"
+	"time"
+)
 
-// Normalize turns what decoders make (json.Number, map[any]any, int64, ...) into what expressions work on.
-func Normalize(v any) any { return v }
+// TextOf is a value as it is interpolated: text as it is; numbers in decimal, without an exponent and without a
+// fraction where they have none; true and false; null as nothing; lists and maps as JSON on one line; points in time as
+// in RFC 3339 and durations as in Go.
+func TextOf(v any) (string, error) {
+	switch v := v.(type) {
+	case nil, absent:
+		return "", nil
+	case string:
+		return v, nil
+	case rawText:
+		return string(v), nil
+	case bool:
+		return strconv.FormatBool(v), nil
+	case int:
+		return strconv.Itoa(v), nil
+	case float64:
+		return strconv.FormatFloat(v, 'f', -1, 64), nil
+	case json.Number:
+		return v.String(), nil
+	case time.Time:
+		return v.Format(time.RFC3339Nano), nil
+	case time.Duration:
+		return v.String(), nil
+	}
+	switch k := reflect.TypeOf(v).Kind(); {
+	case k == reflect.Slice || k == reflect.Array || k == reflect.Map:
+		var b bytes.Buffer
+		e := json.NewEncoder(&b)
+		e.SetEscapeHTML(false)
+		if err := e.Encode(Normalize(v)); err != nil {
+			return "", fmt.Errorf("%s has no text: %w", describe(v), err)
+		}
+		return string(bytes.TrimSuffix(b.Bytes(), []byte("\n"))), nil
+	case k >= reflect.Int && k <= reflect.Float64:
+		return fmt.Sprint(v), nil
+	}
+	return "", fmt.Errorf("%s has no text", describe(v))
+}
+
+// Normalize turns what decoders make (json.Number, map[any]any, int64, []string, ...) into what expressions work on:
+// nil, bool, int, uint64 where int is too small, float64, string, []any, map[string]any. Other values stay, such as a
+// time.Time. Lists and maps that are in order already are not copied.
+func Normalize(v any) any {
+	switch v := v.(type) {
+	case nil, bool, int, float64, string, Lazy, time.Time, time.Duration:
+		return v
+	case json.Number:
+		return number(v)
+	case []byte:
+		return string(v)
+	case []any:
+		for i, e := range v {
+			if !simple(e) {
+				out := make([]any, len(v))
+				copy(out, v[:i])
+				for j := i; j < len(v); j++ {
+					out[j] = Normalize(v[j])
+				}
+				return out
+			}
+		}
+		return v
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for k, e := range v {
+			out[k] = Normalize(e)
+		}
+		return out
+	}
+	r := reflect.ValueOf(v)
+	switch k := r.Kind(); {
+	case k >= reflect.Int && k <= reflect.Int64:
+		return int(r.Int())
+	case k >= reflect.Uint && k <= reflect.Uintptr:
+		if u := r.Uint(); u > math.MaxInt {
+			return u
+		}
+		return int(r.Uint())
+	case k == reflect.Float32:
+		return r.Float()
+	case k == reflect.Slice || k == reflect.Array:
+		out := make([]any, r.Len())
+		for i := range out {
+			out[i] = Normalize(r.Index(i).Interface())
+		}
+		return out
+	case k == reflect.Map:
+		out := make(map[string]any, r.Len())
+		for it := r.MapRange(); it.Next(); {
+			key, err := TextOf(it.Key().Interface())
+			if err != nil {
+				key = fmt.Sprint(it.Key().Interface())
+			}
+			out[key] = Normalize(it.Value().Interface())
+		}
+		return out
+	}
+	return v
+}
+
+// number is a JSON number: whole ones that fit are int or uint64, so that no digit of an identifier is lost.
+func number(n json.Number) any {
+	if i, err := strconv.ParseInt(string(n), 10, 64); err == nil {
+		return int(i)
+	}
+	if u, err := strconv.ParseUint(string(n), 10, 64); err == nil {
+		return u
+	}
+	f, _ := strconv.ParseFloat(string(n), 64) // beyond its range: infinite
+	return f
+}
 
 // Equal says whether two values are equal: numbers by value (3 == 3.0), lists and maps by their elements.
-func Equal(a, b any) bool { return false }
+func Equal(a, b any) bool {
+	eq, _ := (*run)(nil).equal(a, b)
+	return eq
+}
 
-// Nearest returns the candidate that name is most likely a misspelling of, or "".
-func Nearest(name string, candidates []string) string { return "" }
+// equal is Equal, paid for by every element that is looked at.
+func (r *run) equal(a, b any) (bool, error) {
+	if r != nil {
+		if err := r.pay(10); err != nil {
+			return false, err
+		}
+	}
+	switch a := a.(type) {
+	case nil:
+		return b == nil, nil
+	case string:
+		b, ok := b.(string)
+		if !ok || len(a) != len(b) {
+			return false, nil
+		}
+		if r != nil {
+			if err := r.pay(len(a) / 8); err != nil {
+				return false, err
+			}
+		}
+		return a == b, nil
+	case bool:
+		b, ok := b.(bool)
+		return ok && a == b, nil
+	case int:
+		if b, ok := b.(int); ok {
+			return a == b, nil
+		}
+	case time.Time:
+		b, ok := b.(time.Time)
+		return ok && a.Equal(b), nil
+	case []any:
+		b, ok := Normalize(b).([]any)
+		if !ok || len(a) != len(b) {
+			return false, nil
+		}
+		for i := range a {
+			if eq, err := r.equal(a[i], b[i]); !eq || err != nil {
+				return false, err
+			}
+		}
+		return true, nil
+	case map[string]any:
+		b, ok := b.(map[string]any)
+		if !ok || len(a) != len(b) {
+			return false, nil
+		}
+		for k, v := range a {
+			w, ok := b[k]
+			if !ok {
+				return false, nil
+			}
+			if eq, err := r.equal(v, w); !eq || err != nil {
+				return false, err
+			}
+		}
+		return true, nil
+	}
+	if b == nil {
+		return false, nil
+	}
+	x, y := reflect.ValueOf(a), reflect.ValueOf(b)
+	switch {
+	case isNumber(x) && isNumber(y):
+		return sameNumber(x, y), nil
+	case x.Kind() == reflect.Slice, x.Kind() == reflect.Array, x.Kind() == reflect.Map:
+		return r.equal(Normalize(a), b)
+	}
+	return x.Type() == y.Type() && x.Comparable() && a == b, nil
+}
+
+func isNumber(v reflect.Value) bool {
+	return v.CanInt() && v.Type() != reflect.TypeFor[time.Duration]() || v.CanUint() || v.CanFloat()
+}
+
+// sameNumber compares whole numbers exactly and others as float64.
+func sameNumber(x, y reflect.Value) bool {
+	switch {
+	case x.CanInt() && y.CanInt():
+		return x.Int() == y.Int()
+	case x.CanUint() && y.CanUint():
+		return x.Uint() == y.Uint()
+	case x.CanInt() && y.CanUint():
+		return x.Int() >= 0 && uint64(x.Int()) == y.Uint()
+	case x.CanUint() && y.CanInt():
+		return y.Int() >= 0 && uint64(y.Int()) == x.Uint()
+	}
+	return float(x) == float(y)
+}
+
+func float(v reflect.Value) float64 {
+	switch {
+	case v.CanInt():
+		return float64(v.Int())
+	case v.CanUint():
+		return float64(v.Uint())
+	}
+	return v.Float()
+}

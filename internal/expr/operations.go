@@ -1,0 +1,413 @@
+package expr
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"regexp"
+	"regexp/syntax"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/expr-lang/expr/builtin"
+	"github.com/expr-lang/expr/vm/runtime"
+)
+
+// rawText is the result of raw(): text that a shell script takes as it is.
+type rawText string
+
+// absent is what a?.b is where a is null, until the chain ends.
+type absent struct{}
+
+// pattern is a compiled regular expression and the number of instructions that it may be in at once.
+type pattern struct {
+	*regexp.Regexp
+	size int
+}
+
+func compilePattern(s string) (pattern, error) {
+	tree, err := syntax.Parse(s, syntax.Perl)
+	if err != nil {
+		return pattern{}, err
+	}
+	prog, err := syntax.Compile(tree.Simplify())
+	if err != nil {
+		return pattern{}, err
+	}
+	re, err := regexp.Compile(s)
+	return pattern{re, len(prog.Inst)}, err
+}
+
+// operations are what rewritten expressions call: operators by their sign, the rest by a name.
+var operations map[string]*builtin.Function
+
+func init() { // the table refers to functions that look into it
+	operations = map[string]*builtin.Function{}
+	add := func(name string, f func(r *run, args []any) (any, error)) {
+		operations[name] = &builtin.Function{Name: name, Func: func(args ...any) (any, error) {
+			r := args[0].(*run)
+			if err := r.pay(callWork); err != nil {
+				return nil, err
+			}
+			return f(r, args[1:])
+		}}
+	}
+	add("name", func(r *run, a []any) (any, error) {
+		name := a[0].(string)
+		return r.resolve(lazyKey{key: name}, r.env[name])
+	})
+	add("fetch", func(r *run, a []any) (any, error) { return r.fetch(a[0], a[1]) })
+	add("fetch?", func(r *run, a []any) (any, error) {
+		if a[0] == nil {
+			return absent{}, nil
+		}
+		return r.fetch(a[0], a[1])
+	})
+	add("chain", func(_ *run, a []any) (any, error) {
+		if _, ok := a[0].(absent); ok {
+			return nil, nil
+		}
+		return a[0], nil
+	})
+	add("slice", func(r *run, a []any) (any, error) { return r.slice(a[0], a[1], a[2]) })
+	add("tick", func(r *run, a []any) (any, error) { return a[1], r.pay(a[0].(int)) })
+	add("list", func(r *run, a []any) (any, error) { return r.list(a[0].(string), a[1]) })
+	add("invoke", func(r *run, a []any) (any, error) { return r.invoke(a[0].(string), a[1:]) })
+	add("==", func(r *run, a []any) (any, error) { return r.equal(a[0], a[1]) })
+	add("!=", func(r *run, a []any) (any, error) {
+		eq, err := r.equal(a[0], a[1])
+		return !eq, err
+	})
+	for sign, less := range map[string]func(a, b any) bool{
+		"<": runtime.Less, "<=": runtime.LessOrEqual, ">": runtime.More, ">=": runtime.MoreOrEqual,
+	} {
+		add(sign, func(r *run, a []any) (any, error) {
+			if err := r.pay(min(size(a[0]), size(a[1]))); err != nil {
+				return nil, err
+			}
+			return less(a[0], a[1]), nil
+		})
+	}
+	add("+", func(r *run, a []any) (any, error) {
+		if s, ok := a[0].(string); ok {
+			if t, ok := a[1].(string); ok {
+				return s + t, r.take(len(s) + len(t))
+			}
+		}
+		return runtime.Add(a[0], a[1]), nil
+	})
+	add("in", func(r *run, a []any) (any, error) { return r.in(a[0], a[1]) })
+	add("..", func(r *run, a []any) (any, error) { return r.span(runtime.ToInt(a[0]), runtime.ToInt(a[1])) })
+	add("matches", func(r *run, a []any) (any, error) { return r.matches(a[0], a[1]) })
+	for name, f := range map[string]func(s, t string) bool{
+		"contains": strings.Contains, "startsWith": strings.HasPrefix, "endsWith": strings.HasSuffix,
+	} {
+		add(name, func(r *run, a []any) (any, error) {
+			s, t, err := texts(name, a[0], a[1])
+			if err != nil || a[0] == nil || a[1] == nil {
+				return false, err
+			}
+			return f(s, t), r.pay(len(s) + len(t))
+		})
+	}
+	addFunctions(add)
+}
+
+// texts are the operands of an operator on texts. Null has no text in it.
+func texts(operator string, a, b any) (string, string, error) {
+	s, ok := a.(string)
+	if !ok && a != nil {
+		return "", "", fmt.Errorf("%s needs text on its left, got %s", operator, describe(a))
+	}
+	t, ok := b.(string)
+	if !ok && b != nil {
+		return "", "", fmt.Errorf("%s needs text on its right, got %s", operator, describe(b))
+	}
+	return s, t, nil
+}
+
+// resolve calls v if it is Lazy, once in an evaluation.
+func (r *run) resolve(key lazyKey, v any) (any, error) {
+	f, ok := v.(Lazy)
+	if !ok {
+		return v, nil
+	}
+	if v, ok := r.lazy[key]; ok {
+		return v, nil
+	}
+	v, err := f()
+	if err != nil {
+		return nil, err
+	}
+	if r.lazy == nil {
+		r.lazy = map[lazyKey]any{}
+	}
+	r.lazy[key] = v
+	return v, r.pay(size(v))
+}
+
+// fetch is base[key] and base.key. A field that a map does not have is null.
+func (r *run) fetch(base, key any) (any, error) {
+	switch b := base.(type) {
+	case absent:
+		return b, nil
+	case nil:
+		return nil, fmt.Errorf("null has no %s", element(key))
+	case map[string]any:
+		k, ok := key.(string)
+		if !ok {
+			return nil, fmt.Errorf("a map has no %s: its keys are text", element(key))
+		}
+		v := b[k]
+		if _, lazy := v.(Lazy); lazy {
+			return r.resolve(lazyKey{reflect.ValueOf(b).Pointer(), k}, v)
+		}
+		return v, nil
+	case string:
+		if err := r.pay(len(b)); err != nil {
+			return nil, err
+		}
+		i, err := index(key, utf8.RuneCountInString(b), "text")
+		if err != nil {
+			return nil, err
+		}
+		from := runeOffset(b, i)
+		_, n := utf8.DecodeRuneInString(b[from:])
+		return b[from : from+n], nil
+	}
+	v := reflect.ValueOf(base)
+	switch v.Kind() {
+	case reflect.Slice, reflect.Array:
+		i, err := index(key, v.Len(), "list")
+		if err != nil {
+			return nil, err
+		}
+		return v.Index(i).Interface(), nil
+	case reflect.Map:
+		return runtime.Fetch(base, key), nil
+	}
+	return nil, fmt.Errorf("%s has no %s", describe(base), element(key))
+}
+
+func element(key any) string {
+	if s, ok := key.(string); ok {
+		return fmt.Sprintf("field %q", s)
+	}
+	return fmt.Sprintf("element %v", key)
+}
+
+// index is the place of an element; negative ones count from the end.
+func index(key any, length int, what string) (int, error) {
+	i, ok := whole(key)
+	if !ok {
+		return 0, fmt.Errorf("a %s has no %s", what, element(key))
+	}
+	at := i
+	if at < 0 {
+		at += length
+	}
+	if at < 0 || at >= length {
+		return 0, fmt.Errorf("the %s has no element %d: its length is %d", what, i, length)
+	}
+	return at, nil
+}
+
+// whole is a number without a fraction as an int.
+func whole(v any) (int, bool) {
+	switch v := v.(type) {
+	case int:
+		return v, true
+	case float64:
+		return int(v), v == float64(int(v))
+	}
+	return 0, false
+}
+
+// runeOffset is where the character with number i starts.
+func runeOffset(s string, i int) int {
+	for at := range s {
+		if i == 0 {
+			return at
+		}
+		i--
+	}
+	return len(s)
+}
+
+// slice is v[from:to] of a list, or of a text by characters; beyond an end is cut.
+func (r *run) slice(v, from, to any) (any, error) {
+	s, isText := v.(string)
+	length := size(v)
+	if isText {
+		if err := r.pay(2 * len(s)); err != nil {
+			return nil, err
+		}
+		length = utf8.RuneCountInString(s)
+	}
+	bound := func(v any, none int) (int, error) {
+		if v == nil {
+			return none, nil
+		}
+		i, ok := whole(v)
+		if !ok {
+			return 0, fmt.Errorf("[from:to] needs whole numbers, got %s", describe(v))
+		}
+		if i < 0 {
+			i += length
+		}
+		return max(0, min(i, length)), nil
+	}
+	a, err := bound(from, 0)
+	if err != nil {
+		return nil, err
+	}
+	b, err := bound(to, length)
+	if err != nil {
+		return nil, err
+	}
+	a = min(a, b)
+	if isText {
+		at := runeOffset(s, a)
+		return s[at : at+runeOffset(s[at:], b-a)], nil
+	}
+	if l, ok := v.([]any); ok {
+		return l[a:b:b], nil
+	}
+	if k := reflect.ValueOf(v).Kind(); k == reflect.Slice {
+		return reflect.ValueOf(v).Slice3(a, b, b).Interface(), nil
+	}
+	return nil, fmt.Errorf("[from:to] needs text or a list, got %s", describe(v))
+}
+
+// list is what a loop goes over. The loop's bodies pay for themselves, this is for the lists that the loop makes.
+func (r *run) list(loop string, v any) (any, error) {
+	k := reflect.Invalid
+	if v != nil {
+		k = reflect.TypeOf(v).Kind()
+	}
+	if k != reflect.Slice && k != reflect.Array {
+		return nil, fmt.Errorf("%s() needs a list, got %s", loop, describe(v))
+	}
+	n := size(v)
+	switch loop {
+	case "map", "filter":
+		return v, r.take(16 * n)
+	case "groupBy":
+		return v, r.take(64 * n)
+	case "sortBy":
+		if err := r.pay(sortWork(n)); err != nil {
+			return nil, err
+		}
+		return v, r.take(32 * n)
+	}
+	return v, r.pay(20 * n)
+}
+
+// sortWork is the work of sorting n elements.
+func sortWork(n int) int {
+	depth := 1
+	for m := n; m > 1; m /= 2 {
+		depth++
+	}
+	return product(n, depth*callWork)
+}
+
+// invoke calls a function of the Env.
+func (r *run) invoke(name string, args []any) (any, error) {
+	var out any
+	var err error
+	switch f := r.env[name].(type) {
+	case func(...any) (any, error):
+		out, err = f(append([]any(nil), args...)...)
+	case func(string) (string, error):
+		var s string
+		ok := len(args) == 1
+		if ok {
+			s, ok = args[0].(string)
+		}
+		if !ok {
+			return nil, fmt.Errorf("%s() needs one text", name)
+		}
+		out, err = f(s)
+	case nil:
+		return nil, fmt.Errorf("%s() is not available here", name)
+	default:
+		return nil, fmt.Errorf("%s is not a function", name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return out, r.take(size(out))
+}
+
+// span is the list a..b.
+func (r *run) span(a, b int) (any, error) {
+	if b < a {
+		return []any{}, nil
+	}
+	n := b - a + 1
+	if n <= 0 || n > listBudget {
+		return nil, fmt.Errorf("%d..%d is too long a list", a, b)
+	}
+	if err := r.take(24 * n); err != nil {
+		return nil, err
+	}
+	out := make([]any, n)
+	for i := range out {
+		out[i] = a + i
+	}
+	return out, nil
+}
+
+func (r *run) in(needle, in any) (any, error) {
+	switch in := in.(type) {
+	case nil:
+		return false, nil
+	case map[string]any:
+		k, ok := needle.(string)
+		if !ok {
+			return false, nil
+		}
+		_, ok = in[k]
+		return ok, nil
+	case string:
+		s, ok := needle.(string)
+		if !ok {
+			return nil, fmt.Errorf("in a text only text can be, got %s", describe(needle))
+		}
+		return strings.Contains(in, s), r.pay(len(in) + len(s))
+	}
+	v := reflect.ValueOf(in)
+	if v.Kind() != reflect.Slice && v.Kind() != reflect.Array {
+		return nil, fmt.Errorf("in needs a list, a map or text on its right, got %s", describe(in))
+	}
+	for i := range v.Len() {
+		if eq, err := r.equal(needle, v.Index(i).Interface()); eq || err != nil {
+			return eq, err
+		}
+	}
+	return false, nil
+}
+
+func (r *run) matches(a, b any) (any, error) {
+	s, expression, err := texts("matches", a, b)
+	if err != nil || a == nil || b == nil {
+		return false, err
+	}
+	p, ok := r.regexps[expression]
+	if !ok {
+		if len(expression) > sourceLimit {
+			return nil, errors.New("the regular expression is too long")
+		}
+		if err := r.pay(20_000 + product(2_000, len(expression))); err != nil {
+			return nil, err
+		}
+		if p, err = compilePattern(expression); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.pay(product(len(s)+1, 2*p.size)); err != nil {
+		return nil, err
+	}
+	return p.MatchString(s), nil
+}
