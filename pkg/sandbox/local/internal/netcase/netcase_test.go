@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The tests need capabilities over network namespaces. As root they have them; as an ordinary user the test binary
-// runs itself again in a user namespace, as the spawner does. TestMain also runs everything as uid 65534 when root.
+// The tests need capabilities over network namespaces. Root has them; as an ordinary user the test binary runs itself
+// again in a user namespace, as the spawner does.
 const nested = "SBXRUN_NETCASE_NESTED"
 
 func TestMain(m *testing.M) {
@@ -34,6 +34,19 @@ func TestMain(m *testing.M) {
 	if err := cmd.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
+	}
+}
+
+// TestOrdinaryUser runs all of this as an ordinary user too.
+func TestOrdinaryUser(t *testing.T) {
+	if os.Getuid() != 0 || os.Getenv(nested) != "" {
+		return // this is that run
+	}
+	cmd := exec.Command("/proc/self/exe", "-test.v")
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
 	}
 }
 
