@@ -63,7 +63,8 @@ func Step(ctx context.Context, step *recipe.Step, dir string, out Outcome, env e
 		}
 	}
 	c.env = out.Env(ctx, env)
-	if err := cmp.Or(c.step(step, out), c.lost); err != nil {
+	err := c.step(step, out)
+	if err = cmp.Or(err, c.lost); err != nil {
 		return Report{}, err
 	}
 	r := Report{Reason: c.reason, Findings: append(c.struck, c.findings...)}

@@ -116,19 +116,29 @@ func (c *checker) explain(want, got Source, p place) (*mismatch, error) {
 			diff: hexDiff(w, g, from, at),
 		}, nil
 	}
-	line, start := p.line, 0
-	if from > 0 {
-		start, line = contextStart(w[:at], p.line)
+	text := fmt.Sprintf("the first difference is in line %d, column %d: want %s, got %s",
+		p.line, column(w, max(0, int(p.lineStart-from)), at), quoteFrom(w, at), quoteFrom(g, at))
+	if from > 0 || cut[0] || cut[1] {
+		start, line := contextStart(w[:at], p.line)
+		return &mismatch{text, unifiedPart(wholeLines(w[start:], cut[0]), wholeLines(g[start:], cut[1]), line)}, nil
 	}
-	m := &mismatch{
-		text: fmt.Sprintf("the first difference is in line %d, column %d: want %s, got %s",
-			p.line, 1+utf8.RuneCount(w[max(0, int(p.lineStart-from)):at]), quoteFrom(w, at), quoteFrom(g, at)),
-		diff: unified(w[start:], g[start:], line, cut[0] || cut[1]),
+	return &mismatch{text + hint(w, g), unified(w, g)}, nil
+}
+
+// column counts the characters from the line's start to the one that holds the byte at at, from 1.
+func column(b []byte, lineStart, at int) int {
+	for at > lineStart && at < len(b) && !utf8.RuneStart(b[at]) {
+		at--
 	}
-	if from == 0 && !cut[0] && !cut[1] {
-		m.text += hint(w, g)
+	return 1 + utf8.RuneCount(b[lineStart:at])
+}
+
+// wholeLines removes the last line if it was cut.
+func wholeLines(b []byte, cut bool) []byte {
+	if i := bytes.LastIndexByte(b, '\n'); cut && i >= 0 {
+		return b[:i+1]
 	}
-	return m, nil
+	return b
 }
 
 // contextStart returns where the three lines before the last begin in text, and the number of the first of them.

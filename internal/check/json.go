@@ -70,7 +70,7 @@ func decodeJSON(b []byte) (any, error) {
 		if errors.Is(err, io.EOF) {
 			return nil, errors.New("there is no value")
 		}
-		return nil, at(b, d, err)
+		return nil, withLine(b, d, err)
 	}
 	end := d.InputOffset()
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
@@ -79,8 +79,8 @@ func decodeJSON(b []byte) (any, error) {
 	return canonical(v), nil
 }
 
-// at adds the line to an error of the decoder.
-func at(b []byte, d *json.Decoder, err error) error {
+// withLine adds the line to an error of the decoder.
+func withLine(b []byte, d *json.Decoder, err error) error {
 	offset := d.InputOffset()
 	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 		offset = syntax.Offset
@@ -273,5 +273,5 @@ func diffJSON(want, got any) string {
 	if max(len(w), len(g)) > diffWhole {
 		return ""
 	}
-	return unified([]byte(w), []byte(g), 1, false)
+	return unified([]byte(w), []byte(g))
 }

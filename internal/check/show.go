@@ -79,17 +79,34 @@ func quoteFrom(b []byte, at int) string {
 	return quote(rest)
 }
 
-// unified is the unified diff of two texts whose first line has the given number; cut says that they go on.
-func unified(want, got []byte, line int, cut bool) string {
-	w, g := string(want), string(got)
-	u, err := udiff.ToUnifiedDiff("want", "got", w, udiff.Lines(w, g), udiff.DefaultContextLines)
-	if err != nil {
-		return "" // edits that udiff made itself are consistent
+// unified is the unified diff of two texts.
+func unified(want, got []byte) string { return printDiff(diff(want, got)) }
+
+// unifiedPart is the unified diff of parts of two long texts, whose first line has the given number.
+func unifiedPart(want, got []byte, line int) string {
+	u := diff(want, got)
+	// The parts end at different places, which is a difference at their end that the texts need not have.
+	if len(u.Hunks) > 1 {
+		u.Hunks = u.Hunks[:len(u.Hunks)-1]
 	}
 	for _, h := range u.Hunks {
 		h.FromLine += line - 1
 		h.ToLine += line - 1
 	}
+	return printDiff(u) + "... the texts are long: this is around the first difference\n"
+}
+
+func diff(want, got []byte) udiff.UnifiedDiff {
+	w, g := string(want), string(got)
+	u, err := udiff.ToUnifiedDiff("want", "got", w, udiff.Lines(w, g), udiff.DefaultContextLines)
+	if err != nil {
+		panic(err) // edits that udiff made itself are consistent
+	}
+	return u
+}
+
+// printDiff writes a diff, bounded and without what a terminal would obey.
+func printDiff(u udiff.UnifiedDiff) string {
 	lines := strings.SplitAfter(u.String(), "\n")
 	var b strings.Builder
 	for i, l := range lines {
@@ -98,9 +115,6 @@ func unified(want, got []byte, line int, cut bool) string {
 			return b.String()
 		}
 		b.WriteString(visible(shorten(l)))
-	}
-	if cut {
-		b.WriteString("... the texts go on; what follows was not compared\n")
 	}
 	return b.String()
 }
@@ -175,7 +189,7 @@ func ascii(b []byte) string {
 // hint names a difference that a diff hides, and what to do about it.
 func hint(want, got []byte) string {
 	switch {
-	case bytes.Equal(unixLines(want), unixLines(got)):
+	case bytes.Equal(unixLines(append(want, '\n')), unixLines(append(got, '\n'))): // equals took a last newline away
 		return " (only line ends differ, CRLF and LF: `normalize: [crlf]` evens that out)"
 	case bytes.Equal(stripANSI(want), stripANSI(got)):
 		return " (only escape sequences differ: `normalize: [ansi]` evens that out)"

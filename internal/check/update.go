@@ -177,14 +177,14 @@ func (u *Updates) Write() (written []string, err error) {
 	}
 	slices.SortFunc(writes, func(a, b target) int { return strings.Compare(u.files[a].shown, u.files[b].shown) })
 
+	folders := roots{}
+	defer folders.close()
 	var pending []*renameio.PendingFile
 	defer func() {
 		for _, p := range pending {
 			_ = p.Cleanup() // nothing to do where the file was put in place
 		}
 	}()
-	folders := roots{}
-	defer folders.close()
 	for _, at := range writes {
 		p, err := u.prepare(at, folders)
 		if err != nil {
@@ -263,4 +263,3 @@ func (u *Updates) clear() {
 	}
 	u.files = map[target]*update{}
 }
-
