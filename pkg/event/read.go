@@ -17,7 +17,8 @@ const Format = 1
 const MaxLine = 16 << 20
 
 // Read reads a log. A last line that was not written to its end is left out; any other line that is no event is an
-// error with its number, and the last thing it yields. Types and fields that are not known pass by.
+// error with its number, and the last thing it yields. Types and fields that are not known pass by. Numbers in the
+// fields of cases and in captures are of type json.Number.
 func Read(r io.Reader) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		reader := NewReader(r)
@@ -97,7 +98,7 @@ func (r *Reader) read() (line []byte, whole bool, err error) {
 
 // decode reads an event. An event of a type that is not known is no error, whatever its fields.
 func decode(line []byte) (e Event, known bool, err error) {
-	err = json.Unmarshal(line, &e)
+	err = unmarshal(line, &e)
 	if err != nil {
 		var head struct {
 			Type Type `json:"type"`
@@ -114,6 +115,19 @@ func decode(line []byte) (e Event, known bool, err error) {
 		return Event{}, false, nil
 	}
 	return e, true, e.check()
+}
+
+// unmarshal keeps numbers of cases and captures as they are written, as json.Number: a float64 would change long ones.
+func unmarshal(line []byte, e *Event) error {
+	dec := json.NewDecoder(bytes.NewReader(line))
+	dec.UseNumber()
+	if err := dec.Decode(e); err != nil {
+		return err
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return errors.New("more than one value")
+	}
+	return nil
 }
 
 func notEvent(err error) error {

@@ -1,6 +1,7 @@
 package event
 
 import (
+	"encoding/json"
 	"sync"
 	"time"
 )
@@ -217,14 +218,17 @@ func (r *RecipeSummary) mean(key [2]string, v float64) {
 	m.n++
 }
 
-// Mean is the mean of steps.STEP.CAPTURE over the samples that passed or failed and have it as a number or a
-// condition (true is 1), and how many these are.
-func (r *RecipeSummary) Mean(step, capture string) (float64, int) {
-	m := r.means[[2]string{step, capture}]
-	if m == nil {
-		return 0, 0
+// Means are the means of steps.ID.NAME, by ID and NAME: over the samples that passed or failed and have it as a number, or
+// as a condition (true is 1).
+func (r *RecipeSummary) Means() map[string]map[string]float64 {
+	means := map[string]map[string]float64{}
+	for key, m := range r.means {
+		if means[key[0]] == nil {
+			means[key[0]] = map[string]float64{}
+		}
+		means[key[0]][key[1]] = m.sum / float64(m.n)
 	}
-	return m.sum / float64(m.n), m.n
+	return means
 }
 
 // Duration is the p-th percentile (0 to 100) of the durations of the samples that passed or failed, in seconds; false
@@ -244,6 +248,9 @@ func number(v any) (float64, bool) {
 		return float64(v), true
 	case uint64:
 		return float64(v), true
+	case json.Number:
+		f, err := v.Float64()
+		return f, err == nil
 	case bool:
 		if v {
 			return 1, true

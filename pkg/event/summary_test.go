@@ -65,11 +65,9 @@ func TestSummary(t *testing.T) {
 	if p, ok := a.Duration(95); !ok || p != 3 {
 		t.Errorf("95th percentile %v, %v: an error's duration counts?", p, ok)
 	}
-	if m, n := a.Mean("run_it", "score"); m != 0.75 || n != 2 {
-		t.Errorf("mean %v over %d: null and errors are left out", m, n)
-	}
-	if _, n := a.Mean("run_it", "text"); n != 0 {
-		t.Errorf("a mean of texts over %d", n)
+	// Null, text and what errors captured are left out.
+	if diff := cmp.Diff(map[string]map[string]float64{"run_it": {"score": 0.75}}, a.Means()); diff != "" {
+		t.Errorf("means (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff(map[event.Reason]int{"exit_code": 1, "lost": 1}, a.Reasons); diff != "" {
 		t.Error(diff)
@@ -122,8 +120,8 @@ func TestSummaryIsBounded(t *testing.T) {
 	if grown := int64(live()) - int64(before); grown > 100<<10 {
 		t.Errorf("grew by %d bytes", grown)
 	}
-	if m, n := s.Recipe("a").Mean("s", "x"); n != 1_010_000 || m != 1 {
-		t.Errorf("mean %v over %d", m, n)
+	if m := s.Recipe("a").Means()["s"]["x"]; m != 1 || s.Passed != 1_010_000 {
+		t.Errorf("mean %v of %d samples", m, s.Passed)
 	}
 }
 

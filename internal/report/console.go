@@ -1,0 +1,320 @@
+package report
+
+import (
+	"crypto/rand"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/sbxrun/sbxrun/pkg/event"
+)
+
+const (
+	redrawInterval   = 100 * time.Millisecond
+	progressInterval = 30 * time.Second // of plain progress lines
+	failuresShown    = 50               // as they happen
+	sameCauseShown   = 3
+)
+
+// ConsoleOptions say how a run is shown.
+type ConsoleOptions struct {
+	Out io.Writer
+	// Live redraws the last lines with what runs now; else there are only lines that stay.
+	Live bool
+	// Color allows colours.
+	Color bool
+	// GitHub says that Out is the log of a GitHub Actions job: no text that a sandbox could have written is read as a
+	// command there, and failures are annotated.
+	GitHub bool
+	// Size is the terminal's now, for Live; nil is 80 by 24.
+	Size func() (width, height int)
+	// Quiet shows only what went wrong, in short. Verbose shows every sample and step.
+	Quiet, Verbose bool
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+}
+
+// DetectConsole says how to show a run on out, in this environment (NO_COLOR, TERM, CI, GITHUB_ACTIONS).
+func DetectConsole(out *os.File, getenv func(string) string) ConsoleOptions {
+	fd := int(out.Fd())
+	able := term.IsTerminal(fd) && getenv("TERM") != "dumb" && getenv("TERM") != ""
+	return ConsoleOptions{
+		Out:    out,
+		Live:   able && getenv("CI") == "",
+		Color:  able && getenv("NO_COLOR") == "",
+		GitHub: getenv("GITHUB_ACTIONS") == "true",
+		Size: func() (int, int) {
+			w, h, err := term.GetSize(fd)
+			if err != nil {
+				return 0, 0
+			}
+			return w, h
+		},
+	}
+}
+
+// Console shows a run while it goes on, and what came of it at the end. Nothing that a sandbox, a recipe or data say
+// reaches the terminal but as text. Its memory does not grow with the number of samples.
+type Console struct {
+	ConsoleOptions
+	style style
+
+	mu           sync.Mutex
+	built        builder
+	began        time.Time
+	lastProgress time.Time
+	recipe       *event.RecipeSummary // the last that began
+	shown        map[causeKey]int     // failures that were shown as they happened
+	failures     int
+	warnings     int // shown
+	token        string
+	screen       screen
+	err          error
+
+	stop, stopped chan struct{}
+}
+
+// NewConsole starts to show a run.
+func NewConsole(o ConsoleOptions) *Console {
+	c := newConsole(o)
+	if o.Live && !o.Quiet {
+		c.stop, c.stopped = make(chan struct{}), make(chan struct{})
+		go c.keepDrawn()
+	}
+	return c
+}
+
+func newConsole(o ConsoleOptions) *Console {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	c := &Console{ConsoleOptions: o, style: style(o.Color), began: o.Now(), lastProgress: o.Now(), shown: map[causeKey]int{}}
+	if o.GitHub {
+		c.token = rand.Text()
+		c.print("::stop-commands::" + c.token + "\n")
+	}
+	return c
+}
+
+// Send shows the event. That it cannot be shown is told by Close: it is no reason to stop a run.
+func (c *Console) Send(e event.Event) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	o := c.built.add(e)
+	if e.Type == event.TypeRecipeStart {
+		c.recipe = c.built.summary.Recipe(e.Recipe)
+	}
+	if c.Quiet {
+		return nil
+	}
+	text := c.lines(e, o)
+	if c.Live {
+		c.screen.add(text)
+		return nil
+	}
+	c.print(text + c.progress())
+	return nil
+}
+
+// Close shows what came of the run and where the reports are, and returns the first error of the writer. Nothing is sent
+// after it.
+func (c *Console) Close(reports ...string) error {
+	if c.stop != nil {
+		close(c.stop)
+		<-c.stopped
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := c.built.report()
+	c.print(c.screen.clear(c.size()) + c.final(r, reports))
+	if c.GitHub {
+		c.print("::" + c.token + "::\n")
+		if c.err == nil {
+			c.err = annotate(c.Out, r)
+		}
+	}
+	if c.err != nil {
+		return fmt.Errorf("write to the console: %w", c.err)
+	}
+	return nil
+}
+
+func (c *Console) print(text string) {
+	if text == "" || c.err != nil {
+		return
+	}
+	_, c.err = io.WriteString(c.Out, text)
+}
+
+// size is that of the terminal, or a usual one.
+func (c *Console) size() (width, height int) {
+	if c.Size != nil {
+		width, height = c.Size()
+	}
+	if width <= 0 || height <= 0 {
+		return 80, 24
+	}
+	return width, height
+}
+
+// lines are the lines that an event adds for good.
+func (c *Console) lines(e event.Event, o *outcome) string {
+	switch e.Type {
+	case event.TypeRunStart:
+		if c.Verbose {
+			return fmt.Sprintf("run %s, provider %s, %s\n", terminalLine(e.Run.ID), terminalLine(e.Run.Provider), terminalLine(e.Run.Dir))
+		}
+	case event.TypeRecipeStart:
+		return c.recipeLine(e)
+	case event.TypeWarning:
+		if c.warnings < messagesShown {
+			c.warnings++
+			return c.style.yellow("warning") + ": " + terminalLine(cutEnd(withRecipe(e), maxMessage)) + "\n"
+		}
+	case event.TypeTryEnd:
+		if c.showsSteps(e) {
+			return c.line(e, "again", e.Try.Step, fmt.Sprintf("try %d: %s", e.Try.Number, firstLine(messageOf(*e.Try))))
+		}
+	case event.TypeStepEnd:
+		if c.showsSteps(e) {
+			return c.stepLine(e)
+		}
+	case event.TypeInfraRetry:
+		if c.Verbose {
+			return c.line(e, "again", "", firstLine(e.SampleEnd.Message))
+		}
+	case event.TypeSampleEnd:
+		return c.sampleLine(e, o)
+	case event.TypeRecipeEnd:
+		return c.recipeEndLines(e)
+	}
+	return ""
+}
+
+func (c *Console) recipeLine(e event.Event) string {
+	s := e.RecipeStart
+	line := terminalLine(e.Recipe)
+	if s.Total >= 0 && (s.HasCases || s.Samples > 1) {
+		line += fmt.Sprintf(": %d samples, %d at a time", s.Total, max(s.Pool, 1))
+	}
+	return line + "\n"
+}
+
+// showsSteps says whether single steps are shown: of a recipe with one sample, or of all.
+func (c *Console) showsSteps(e event.Event) bool {
+	r := c.built.summary.Recipe(e.Recipe)
+	return c.Verbose || r != nil && !r.Start.HasCases && r.Start.Samples <= 1
+}
+
+func (c *Console) stepLine(e event.Event) string {
+	s := e.StepEnd
+	message := duration(s.Duration)
+	switch s.Verdict {
+	case event.Skipped, event.NotRun:
+		message = firstLine(s.Message)
+	case event.Failed, event.Error:
+		message += "  " + firstLine(messageOf(s.Try))
+		if s.Tolerated {
+			message += " (continue_on_error)"
+		}
+	}
+	return c.line(e, verdictShort(s.Verdict), s.Name, message)
+}
+
+func (c *Console) sampleLine(e event.Event, o *outcome) string {
+	s := e.SampleEnd
+	took := duration(seconds(s.Duration))
+	if s.Verdict != event.Failed && s.Verdict != event.Error {
+		switch {
+		case !c.Verbose:
+			return ""
+		case s.Flaky:
+			return c.line(e, "FLAKY", "", took)
+		}
+		return c.line(e, verdictShort(s.Verdict), "", took)
+	}
+	f := c.built.failure(o)
+	if !c.Verbose && !c.mayShow(f) {
+		return ""
+	}
+	return c.line(e, failWord(s.Verdict), "", took+"  "+firstLine(reasonLine(f)))
+}
+
+// mayShow bounds the failures that are shown as they happen: what comes again and again is shown at the end.
+func (c *Console) mayShow(f Failure) bool {
+	if c.failures >= failuresShown {
+		return false
+	}
+	key := causeKey{f.Recipe, f.Step, f.Reason, normalize(f.Message, f.ID)}
+	c.shown[key]++
+	if c.shown[key] > sameCauseShown {
+		return false
+	}
+	c.failures++
+	return true
+}
+
+// line is a line about a sample, or about a step of it.
+func (c *Console) line(e event.Event, word, step, message string) string {
+	name := e.Recipe + "/" + sampleName(e)
+	if r := c.built.summary.Recipe(e.Recipe); r != nil && !r.Start.HasCases && r.Start.Samples <= 1 {
+		name = e.Recipe
+	}
+	if step != "" {
+		name += " " + step
+	}
+	return fmt.Sprintf("%s %s  %s\n", c.style.word(word), terminalLine(cutEnd(name, maxLineShown)), c.style.faint(terminalLine(cutEnd(message, maxLineShown))))
+}
+
+func (c *Console) recipeEndLines(e event.Event) string {
+	r := c.built.summary.Recipe(e.Recipe)
+	var b strings.Builder
+	if e.RecipeEnd.Stopped != "" {
+		fmt.Fprintf(&b, "%s: stopped by %s, %d not run\n", terminalLine(e.Recipe), terminalLine(e.RecipeEnd.Stopped), e.RecipeEnd.NotRun)
+	}
+	for _, g := range e.RecipeEnd.Gates {
+		word := "ok"
+		if !g.Held {
+			word = "FAIL"
+		}
+		fmt.Fprintf(&b, "%s gate %s  %s\n", c.style.word(word), terminalLine(g.Source), c.style.faint(terminalLine(g.Message)))
+	}
+	if r.Start.HasCases || r.Start.Samples > 1 {
+		fmt.Fprintf(&b, "%s: %s\n", terminalLine(e.Recipe), countsLine(totals(r.Counts)))
+	}
+	return b.String()
+}
+
+// progress is a line now and then where nothing is redrawn, so that nobody takes a long run for one that hangs.
+func (c *Console) progress() string {
+	now := c.Now()
+	if now.Sub(c.lastProgress) < progressInterval || c.recipe == nil {
+		return ""
+	}
+	c.lastProgress = now
+	return c.progressLine(now) + "\n"
+}
+
+func failWord(v event.Verdict) string {
+	if v == event.Error {
+		return "ERROR"
+	}
+	return "FAIL"
+}
+
+func verdictShort(v event.Verdict) string {
+	switch v {
+	case event.Passed:
+		return "ok"
+	case event.Skipped:
+		return "skip"
+	case event.NotRun:
+		return "none"
+	}
+	return failWord(v)
+}

@@ -1,0 +1,112 @@
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/sbxrun/sbxrun/pkg/event"
+)
+
+// maxValue is the size of a case's field or a capture that a line keeps when it is too long as a whole.
+const maxValue = 64 << 10
+
+// EventLog writes events.jsonl. What Send has taken is in the file when it returns.
+type EventLog struct{ lines *lineFile }
+
+// OpenEventLog appends to the log at path. A torn last line is cut off.
+func OpenEventLog(path string) (*EventLog, error) {
+	lines, err := openLines(path)
+	if err != nil {
+		return nil, fmt.Errorf("open the event log: %w", err)
+	}
+	return &EventLog{lines}, nil
+}
+
+// Send writes the event. It may be called from several goroutines.
+func (l *EventLog) Send(e event.Event) error {
+	err := writeLine(l.lines, e, func(e event.Event) any { return &e })
+	if err != nil {
+		return fmt.Errorf("write the event log: %w", err)
+	}
+	return nil
+}
+
+// Close syncs and closes the log.
+func (l *EventLog) Close() error {
+	if err := l.lines.close(); err != nil {
+		return fmt.Errorf("close the event log: %w", err)
+	}
+	return nil
+}
+
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// writeLine writes what line makes of the event, as JSON. Values that cannot be written as they are (NaN, or larger than
+// a line) come from cases and from code under test, which must not end the run: they are left out, and it is shown.
+func writeLine(lines *lineFile, e event.Event, line func(event.Event) any) error {
+	buf := buffers.Get().(*bytes.Buffer)
+	defer func() {
+		if buf.Cap() < 1<<20 {
+			buffers.Put(buf)
+		}
+	}()
+	err := encode(buf, line(e))
+	if err != nil || buf.Len() > event.MaxLine {
+		if err = encode(buf, line(fit(e))); err != nil {
+			return err
+		}
+		if buf.Len() > event.MaxLine {
+			return fmt.Errorf("%s of %s/%s has %d bytes, more than the %d of a line", e.Type, e.Recipe, e.Case, buf.Len(), event.MaxLine)
+		}
+	}
+	return lines.write(buf.Bytes())
+}
+
+func encode(buf *bytes.Buffer, v any) error {
+	buf.Reset()
+	enc := json.NewEncoder(buf)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// fit is the event with smaller values in place of those that no line can hold. The event itself is shared, and kept.
+func fit(e event.Event) event.Event {
+	if e.StepEnd != nil {
+		step := *e.StepEnd
+		step.Captures = fitValues(step.Captures)
+		e.StepEnd = &step
+	}
+	if e.SampleEnd != nil {
+		sample := *e.SampleEnd
+		sample.Fields = fitValues(sample.Fields)
+		sample.Steps = slices.Clone(sample.Steps)
+		for i := range sample.Steps {
+			sample.Steps[i].Captures = fitValues(sample.Steps[i].Captures)
+		}
+		e.SampleEnd = &sample
+	}
+	if e.RecipeStart != nil {
+		start := *e.RecipeStart
+		start.Vars = fitValues(start.Vars)
+		e.RecipeStart = &start
+	}
+	return e
+}
+
+func fitValues(values map[string]any) map[string]any {
+	values = maps.Clone(values)
+	for name, v := range values {
+		data, err := json.Marshal(v)
+		switch {
+		case err != nil:
+			values[name] = nil
+		case len(data) > maxValue:
+			values[name] = fmt.Sprintf("(left out: %d bytes)", len(data))
+		}
+	}
+	return values
+}

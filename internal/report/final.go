@@ -1,0 +1,135 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+const (
+	causesShown   = 10
+	messagesShown = 20
+)
+
+// final is what a console shows last: causes, what else is to know, and a line that says it all.
+func (c *Console) final(r *Report, reports []string) string {
+	var b strings.Builder
+	c.finalCauses(&b, r)
+	for _, recipe := range r.Recipes {
+		for _, g := range recipe.Gates {
+			if !g.Held {
+				fmt.Fprintf(&b, "%s gate of %s: %s: %s\n", c.style.word("FAIL"), terminalLine(recipe.Name), terminalLine(g.Source), terminalLine(g.Message))
+			}
+		}
+	}
+	shown := r.Warnings
+	if !c.Quiet {
+		shown = shown[min(c.warnings, len(shown)):] // the others were shown when they came
+	}
+	c.list(&b, c.style.yellow("warning"), shown, r.OtherWarnings)
+	c.list(&b, c.style.red("left behind"), r.Left, r.OtherLeft)
+	if len(r.Left) > 0 {
+		b.WriteString("sbxrun gc removes what is left behind\n")
+	}
+	if !c.Quiet {
+		c.list(&b, "updated", r.Updated, 0)
+	}
+	word := verdictWord(r)
+	if c.Quiet && word == "PASS" {
+		return b.String()
+	}
+	if b.Len() > 0 && !c.Quiet {
+		b.WriteString("\n")
+	}
+	fmt.Fprintf(&b, "%s %s in %s\n", c.style.word(word), countsLine(r.Totals), duration(time.Duration(r.Duration*float64(time.Second))))
+	if !c.Quiet {
+		for _, line := range reportPaths(reports) {
+			b.WriteString(c.style.faint("reports: "+terminalLine(line)) + "\n")
+		}
+	}
+	return b.String()
+}
+
+func (c *Console) list(b *strings.Builder, title string, messages []string, others int) {
+	for i, m := range messages {
+		if i == messagesShown {
+			others += len(messages) - i
+			break
+		}
+		b.WriteString(title + ": " + terminalLine(m) + "\n")
+	}
+	if others > 0 {
+		fmt.Fprintf(b, "%s: %d more, in events.jsonl\n", title, others)
+	}
+}
+
+// finalCauses shows the most frequent causes with their first samples, and counts the rest.
+func (c *Console) finalCauses(b *strings.Builder, r *Report) {
+	limit := causesShown
+	if c.Verbose {
+		limit = maxCauses
+	}
+	rest := r.OtherCauses
+	for i, cause := range r.Causes {
+		if i >= limit {
+			rest += cause.Count
+			continue
+		}
+		if !c.Quiet {
+			b.WriteString("\n")
+		}
+		c.cause(b, cause)
+	}
+	if rest > 0 {
+		fmt.Fprintf(b, "\n%d more failed for other causes; results.jsonl has them all\n", rest)
+	}
+}
+
+func (c *Console) cause(b *strings.Builder, cause Cause) {
+	f := cause.First
+	fmt.Fprintf(b, "%s %s", c.style.word(failWord(f.Verdict)), terminalLine(failureName(f)))
+	if f.File != "" {
+		b.WriteString(c.style.faint("  " + terminalLine(place(f))))
+	}
+	b.WriteString("\n")
+	for line := range strings.Lines(terminalText(reasonLine(f))) {
+		b.WriteString("    " + cutEnd(strings.TrimRight(line, "\n"), maxLineShown) + "\n")
+	}
+	if !c.Quiet {
+		c.details(b, cause)
+	}
+	if cause.Count > 1 {
+		fmt.Fprintf(b, "    %s\n", c.style.yellow(terminalLine(others(cause))))
+	}
+}
+
+// details are the expectations that do not hold, and the ends of the output.
+func (c *Console) details(b *strings.Builder, cause Cause) {
+	for i, finding := range cause.Findings {
+		said := i == 0 && strings.Contains(cause.First.Message, firstLine(finding.Message))
+		if !said || strings.Contains(strings.TrimSpace(finding.Message), "\n") {
+			for line := range strings.Lines(terminalText(finding.Expect + ": " + finding.Message)) {
+				b.WriteString("    " + cutEnd(strings.TrimRight(line, "\n"), maxLineShown) + "\n")
+			}
+		}
+		b.WriteString(c.style.diff(finding.Diff, "      "))
+	}
+	for _, s := range streams(cause) {
+		title := s.name
+		if s.path != "" {
+			title += " (" + s.path + ")"
+		}
+		b.WriteString("    " + c.style.faint(terminalLine(title)+":") + "\n")
+		for line := range strings.Lines(terminalText(s.tail)) {
+			b.WriteString("      " + strings.TrimRight(line, "\n") + "\n")
+		}
+	}
+}
+
+func others(c Cause) string {
+	line := fmt.Sprintf("%d more with the same cause: %s", c.Count-1, strings.Join(c.Others, ", "))
+	if c.Count-1 > len(c.Others) {
+		line += ", ..."
+	}
+	return line
+}

@@ -1,0 +1,205 @@
+package report
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/charmbracelet/x/ansi"
+
+	"github.com/sbxrun/sbxrun/pkg/event"
+)
+
+const maxLineShown = 500 // bytes of a line of output or of a diff
+
+// verdictWord is the whole run in a word.
+func verdictWord(r *Report) string {
+	if r.Exit != nil {
+		switch *r.Exit {
+		case 0:
+			return "PASS"
+		case 3:
+			return "ERROR"
+		case 130:
+			return "INTERRUPTED"
+		}
+		return "FAIL"
+	}
+	word := "PASS"
+	for _, recipe := range r.Recipes {
+		for _, g := range recipe.Gates {
+			if !g.Held {
+				return "FAIL"
+			}
+		}
+		if len(recipe.Gates) > 0 {
+			continue
+		}
+		if recipe.Totals.Errors > 0 {
+			word = "ERROR"
+		} else if recipe.Totals.Failed > 0 && word == "PASS" {
+			word = "FAIL"
+		}
+	}
+	if !r.Complete {
+		return "INCOMPLETE"
+	}
+	return word
+}
+
+// countsLine is counts in words, without those that are zero.
+func countsLine(t Totals) string {
+	line := fmt.Sprintf("%d of %d passed", t.Passed, t.Total)
+	for _, n := range []struct {
+		count    int
+		one, all string
+	}{
+		{t.Failed, "failed", "failed"}, {t.Errors, "error", "errors"}, {t.Skipped, "skipped", "skipped"}, {t.NotRun, "not run", "not run"},
+		{t.Flaky, "flaky", "flaky"},
+	} {
+		switch {
+		case n.count == 1:
+			line += ", 1 " + n.one
+		case n.count > 1:
+			line += fmt.Sprintf(", %d %s", n.count, n.all)
+		}
+	}
+	return line
+}
+
+// reasonLine is what went wrong: the step, if one decided, and its message.
+func reasonLine(f Failure) string {
+	message := f.Message
+	if firstLine(message) == "" {
+		message = string(f.Reason)
+	}
+	if f.Step != "" {
+		return f.Step + ": " + message
+	}
+	return message
+}
+
+// place is where to look, as editors understand it.
+func place(f Failure) string {
+	if f.Line > 0 {
+		return fmt.Sprintf("%s:%d", f.File, f.Line)
+	}
+	return f.File
+}
+
+func failureName(f Failure) string {
+	name := event.Event{Case: f.ID, Sample: f.Sample}
+	return f.Recipe + "/" + sampleName(name)
+}
+
+type namedTail struct{ name, path, tail string }
+
+// streams are the ends of the output that is not in a diff already, the more telling stream first.
+func streams(c Cause) []namedTail {
+	about := func(stream string) bool {
+		for _, f := range c.Findings {
+			if f.Diff != "" && strings.HasPrefix(f.Expect, stream) {
+				return true
+			}
+		}
+		return false
+	}
+	var found []namedTail
+	add := func(name string, s event.Stream) {
+		text := s.Tail
+		if text == "" {
+			text = s.Head
+		}
+		if strings.TrimSpace(text) != "" && !about(name) {
+			found = append(found, namedTail{name, s.Path, lastLines(text, 10)})
+		}
+	}
+	add("stderr", c.Stderr)
+	add("stdout", c.Stdout)
+	return found
+}
+
+// lastLines is the last n lines of text, each of a bounded length.
+func lastLines(text string, n int) string {
+	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
+	lines = lines[max(len(lines)-n, 0):]
+	for i := range lines {
+		lines[i] = cutEnd(lines[i], maxLineShown)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// duration is a time as people read it.
+func duration(d time.Duration) string {
+	switch {
+	case d < 10*time.Millisecond:
+		return d.Round(100 * time.Microsecond).String()
+	case d < time.Second:
+		return d.Round(time.Millisecond).String()
+	case d < time.Minute:
+		return d.Round(100 * time.Millisecond).String()
+	}
+	return d.Round(time.Second).String()
+}
+
+// style colours text, or does not.
+type style bool
+
+func (s style) with(text string, attrs ...ansi.Attr) string {
+	if !s {
+		return text
+	}
+	return ansi.NewStyle(attrs...).Styled(text)
+}
+
+func (s style) red(text string) string    { return s.with(text, ansi.AttrRedForegroundColor) }
+func (s style) green(text string) string  { return s.with(text, ansi.AttrGreenForegroundColor) }
+func (s style) yellow(text string) string { return s.with(text, ansi.AttrYellowForegroundColor) }
+func (s style) faint(text string) string  { return s.with(text, ansi.AttrFaint) }
+
+// word is a verdict, coloured as what it says.
+func (s style) word(word string) string {
+	color := ansi.AttrRedForegroundColor
+	switch word {
+	case "PASS", "ok":
+		color = ansi.AttrGreenForegroundColor
+	case "INTERRUPTED", "INCOMPLETE", "skip", "none", "FLAKY":
+		color = ansi.AttrYellowForegroundColor
+	}
+	return s.with(word, ansi.AttrBold, color)
+}
+
+// diff is a unified diff, indented.
+func (s style) diff(diff, indent string) string {
+	var b strings.Builder
+	for line := range strings.Lines(terminalText(diff)) {
+		line = cutEnd(strings.TrimRight(line, "\n"), maxLineShown)
+		switch {
+		case strings.HasPrefix(line, "+"):
+			line = s.green(line)
+		case strings.HasPrefix(line, "-"):
+			line = s.red(line)
+		case strings.HasPrefix(line, "@@"):
+			line = s.faint(line)
+		}
+		b.WriteString(indent + line + "\n")
+	}
+	return b.String()
+}
+
+// reportPaths groups paths by their folder.
+func reportPaths(paths []string) []string {
+	var lines []string
+	last := ""
+	for _, p := range paths {
+		dir, name := filepath.Split(p)
+		if len(lines) > 0 && dir == last {
+			lines[len(lines)-1] += ", " + name
+			continue
+		}
+		lines = append(lines, p)
+		last = dir
+	}
+	return lines
+}

@@ -1,0 +1,132 @@
+package report
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/google/renameio/v2"
+
+	"github.com/sbxrun/sbxrun/pkg/event"
+)
+
+// Options say which reports Write makes.
+type Options struct {
+	// Dir is the folder of results.jsonl, report.json and junit.xml: the run's, or another for merged runs. It is made
+	// where it is not there.
+	Dir string
+	// Cwd is what paths in junit.xml are relative to; empty: the working directory.
+	Cwd string
+	// JUnit is a path for another junit.xml; empty: none.
+	JUnit string
+	// Results says whether to write results.jsonl, which a run has written already.
+	Results bool
+	// StepSummary is the file that GitHub shows as the job's summary ($GITHUB_STEP_SUMMARY); empty: none.
+	StepSummary string
+	// Gates evaluates the gates that no event has results of, as those of shards; nil: they are left out.
+	Gates func(*event.RecipeSummary) []event.GateResult
+	// Exit is the exit status of merged runs; nil: that of the log's run.end, if it is one run.
+	Exit *int
+}
+
+// Write writes the reports of a log, each as a whole or not at all, and returns their paths. What can be written is
+// written though another cannot be.
+func Write(l *Log, o Options) ([]string, error) {
+	dir, err := filepath.Abs(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	cwd, err := filepath.Abs(o.Cwd) // empty: the working directory
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	r := l.Report(o.Gates)
+	if o.Exit != nil {
+		r.Exit = o.Exit
+	}
+	junit := func(w io.Writer) error { return JUnit(w, l, cwd) }
+	var files []string
+	var errs []error
+	write := func(path string, content func(io.Writer) error) {
+		if err := writeFile(path, content); err != nil {
+			errs = append(errs, fmt.Errorf("write %s: %w", path, err))
+			return
+		}
+		files = append(files, path)
+	}
+	if o.Results {
+		write(filepath.Join(o.Dir, "results.jsonl"), func(w io.Writer) error { return ResultLines(w, l, dir) })
+	}
+	write(filepath.Join(o.Dir, "report.json"), func(w io.Writer) error { return JSON(w, r) })
+	write(filepath.Join(o.Dir, "junit.xml"), junit)
+	if o.JUnit != "" {
+		write(o.JUnit, junit)
+	}
+	if o.StepSummary != "" {
+		if err := appendSummary(o.StepSummary, r); err != nil {
+			errs = append(errs, fmt.Errorf("write the job summary: %w", err))
+		}
+	}
+	return files, errors.Join(errs...)
+}
+
+// Report is the log as a Report. The gates that no event has results of are evaluated by gates, unless it is nil.
+func (l *Log) Report(gates func(*event.RecipeSummary) []event.GateResult) *Report {
+	r := l.built.report()
+	for i, recipe := range l.built.summary.Recipes {
+		if gates != nil && len(recipe.Start.Gates) > 0 && len(recipe.Gates) == 0 {
+			r.Recipes[i].Gates = gates(recipe)
+		}
+	}
+	for _, shard := range l.MissingShards() {
+		r.Warnings = append(r.Warnings, "shard "+shard+" is missing: the totals are not those of the whole")
+	}
+	return r
+}
+
+// JSON writes report.json.
+func JSON(w io.Writer, r *Report) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(r)
+}
+
+// writeFile replaces the file at path once its content is complete. What is there and no file, such as a pipe or
+// /dev/stdout, is written to.
+func writeFile(path string, content func(io.Writer) error) error {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return writeTo(path, content)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	f, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o644), renameio.WithExistingPermissions())
+	if err != nil {
+		return err
+	}
+	defer f.Cleanup()
+	buf := bufio.NewWriterSize(f, 64<<10)
+	if err := content(buf); err != nil {
+		return err
+	}
+	if err := buf.Flush(); err != nil {
+		return err
+	}
+	return f.CloseAtomicallyReplace()
+}
+
+func writeTo(path string, content func(io.Writer) error) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(content(f), f.Close())
+}
