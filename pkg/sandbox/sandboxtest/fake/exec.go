@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"path"
 	"strings"
@@ -78,12 +79,16 @@ func (s *Sandbox) workdir(dir string) (string, error) {
 	case err == nil && at.node != nil && at.node.mode.IsDir():
 		return at.path, nil
 	case err == nil && at.node == nil:
-		return "", &sandbox.Error{Op: "exec", ID: s.id, Kind: sandbox.KindNotFound, Err: fmt.Errorf("working directory %q does not exist", dir)}
+		err = fs.ErrNotExist
 	}
 	if err == nil {
 		err = syscall.ENOTDIR
 	}
-	return "", &sandbox.Error{Op: "exec", ID: s.id, Kind: pathKind(err), Err: fmt.Errorf("working directory %q: %w", dir, err)}
+	kind := sandbox.KindInvalid
+	if errors.Is(err, fs.ErrNotExist) {
+		kind = sandbox.KindNotFound
+	}
+	return "", &sandbox.Error{Op: "exec", ID: s.id, Kind: kind, Err: fmt.Errorf("working directory %q: %w", dir, err)}
 }
 
 // environ returns the environment of a command as a lookup.
@@ -108,11 +113,8 @@ func (g *group) run(cmd sandbox.Command, dir string) int {
 	p.environ = env
 	p.Args = cmd.Argv
 	if len(cmd.Script) > 0 {
-		name := g.s.disk().nextScript()
-		if err := g.s.disk().writeFile(name, cmd.Script, 0o500); err != nil {
-			fmt.Fprintf(p.Stderr, "%v\n", err)
-			return 126
-		}
+		name := g.s.disk().addScript(cmd.Script)
+		defer g.s.disk().dropScript(name)
 		p.Args = append(p.Args[:len(p.Args):len(p.Args)], name)
 	}
 	stdin, err := newStdin(cmd.Stdin)

@@ -27,7 +27,31 @@ func (p *Process) files(names []string, f func(abs string) error) int {
 func mkdir(_ context.Context, p *Process) int {
 	opts, args := p.options("m")
 	_, parents := opts['p']
-	return p.files(args, func(name string) error { return p.Sandbox.disk().mkdir(name, parents) })
+	m, given := opts['m']
+	mode, err := strconv.ParseUint(m, 8, 12)
+	if given && err != nil {
+		return p.fail(fmt.Errorf("mode %q is not known here", m))
+	}
+	return p.files(args, func(name string) error {
+		if err := p.Sandbox.disk().mkdir(name, parents); err != nil || !given {
+			return err
+		}
+		return p.Sandbox.disk().chmod(name, func(fs.FileMode) fs.FileMode { return fs.FileMode(mode) })
+	})
+}
+
+// pwd knows -P; without it the shell's idea of the directory stands.
+func pwd(_ context.Context, p *Process) int {
+	if opts, _ := p.options(""); len(opts) == 0 {
+		p.Printf("%s\n", p.Dir)
+		return 0
+	}
+	return p.files([]string{p.Dir}, func(dir string) error {
+		return p.Sandbox.disk().existing(dir, true, func(at place) error {
+			p.Printf("%s\n", at.path)
+			return nil
+		})
+	})
 }
 
 func rm(_ context.Context, p *Process) int {

@@ -19,17 +19,6 @@ import (
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 )
 
-// pathKind tells what an error of a path means for a request.
-func pathKind(err error) sandbox.Kind {
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return sandbox.KindNotFound
-	case errors.Is(err, syscall.ENOSPC):
-		return sandbox.KindNoSpace
-	}
-	return sandbox.KindInvalid
-}
-
 // Send unpacks a tar stream.
 func (s *Sandbox) Send(ctx context.Context, dir string, stream io.Reader) error {
 	if err := s.ready(ctx, "send", Send); err != nil {
@@ -37,17 +26,22 @@ func (s *Sandbox) Send(ctx context.Context, dir string, stream io.Reader) error 
 	}
 	s.p.count(&s.p.stats.Sends)
 	refuse := func(err error) error {
-		return asError(ctx, "send", s.id, pathKind(err), err)
+		kind := sandbox.KindInvalid
+		if errors.Is(err, syscall.ENOSPC) {
+			kind = sandbox.KindNoSpace
+		}
+		return asError(ctx, "send", s.id, kind, err)
 	}
 	base := absolute(sandbox.Workspace, dir)
 	if err := s.disk().mkdir(base, true); err != nil {
 		return refuse(fmt.Errorf("%s: %w", dir, err))
 	}
 	r := tar.NewReader(&watched{s: s, ctx: ctx, r: stream})
+	modes := map[string]fs.FileMode{} // of directories, set last: one that is not writable still takes its content
 	for {
 		h, err := r.Next()
 		if errors.Is(err, io.EOF) {
-			return nil
+			break
 		}
 		if err == nil {
 			err = s.disk().unpack(base, h, r)
@@ -55,8 +49,20 @@ func (s *Sandbox) Send(ctx context.Context, dir string, stream io.Reader) error 
 		if err != nil {
 			return refuse(err)
 		}
+		if h.Typeflag == tar.TypeDir {
+			modes[inside(base, h.Name)] = fs.FileMode(h.Mode)
+		}
 	}
+	for dir, mode := range modes {
+		if err := s.disk().chmod(dir, func(fs.FileMode) fs.FileMode { return mode }); err != nil {
+			return refuse(err)
+		}
+	}
+	return nil
 }
+
+// inside is where the name of an entry leads: never above base.
+func inside(base, name string) string { return path.Join(base, path.Clean("/"+name)) }
 
 // watched is a stream that breaks off when the call or the sandbox ends.
 type watched struct {
@@ -79,7 +85,7 @@ func (w *watched) Read(b []byte) (int, error) {
 // that the stream did not name.
 func (v *vfs) unpack(base string, h *tar.Header, content io.Reader) error {
 	name := path.Clean("/" + h.Name)
-	full := path.Join(base, name)
+	full := inside(base, h.Name)
 	wrap := func(err error) error {
 		if err == nil {
 			return nil
@@ -92,10 +98,7 @@ func (v *vfs) unpack(base string, h *tar.Header, content io.Reader) error {
 	mode := fs.FileMode(h.Mode).Perm()
 	switch h.Typeflag {
 	case tar.TypeDir:
-		if err := v.mkdir(full, true); err != nil {
-			return wrap(err)
-		}
-		return wrap(v.chmod(full, func(fs.FileMode) fs.FileMode { return mode }))
+		return wrap(v.mkdir(full, true))
 	case tar.TypeReg:
 		f, err := v.open(full, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 		if err != nil {
@@ -108,7 +111,7 @@ func (v *vfs) unpack(base string, h *tar.Header, content io.Reader) error {
 	case tar.TypeSymlink:
 		return wrap(v.make(full, fs.ModeSymlink|0o777, h.Linkname))
 	case tar.TypeLink:
-		return wrap(v.hardLink(path.Join(base, path.Clean("/"+h.Linkname)), full))
+		return wrap(v.hardLink(inside(base, h.Linkname), full))
 	}
 	return wrap(fmt.Errorf("an entry of type %q cannot be sent", h.Typeflag))
 }

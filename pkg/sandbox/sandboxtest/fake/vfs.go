@@ -16,13 +16,15 @@ import (
 // vfs is a file system in memory: a tree of inodes with what the kernel's rules make visible (symlinks, hard links,
 // permission bits, ENOSPC). There is one user. Every method takes an absolute path.
 type vfs struct {
-	mu      sync.Mutex
-	root    *inode
-	bytes   int64 // used
-	inodes  int64
-	limits  sandbox.Limits
-	full    int // how often there was no space
-	scripts int // that were named
+	mu     sync.Mutex
+	root   *inode
+	bytes  int64 // used
+	inodes int64
+	limits sandbox.Limits
+	full   int // how often there was no space
+
+	scriptDir *inode
+	scripts   int // that were named
 }
 
 type inode struct {
@@ -42,6 +44,7 @@ func newVFS(s *Sandbox) *vfs {
 	for _, dir := range []string{sandbox.Workspace, "/tmp", "/dev", "/bin", scriptDir} {
 		v.mkdirAll(dir)
 	}
+	v.scriptDir = v.root.kids["run"].kids["sbxrun"]
 	for name := range devices {
 		v.root.kids["dev"].kids[name] = newInode(fs.ModeDevice | fs.ModeCharDevice | 0o666)
 	}

@@ -142,10 +142,20 @@ func (v *vfs) chmod(p string, change func(fs.FileMode) fs.FileMode) error {
 	})
 }
 
-// nextScript returns a new name for a script.
-func (v *vfs) nextScript() string {
+// addScript makes a file for a script and returns its path. It does not count: a full disk keeps no command from running.
+func (v *vfs) addScript(content []byte) string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.scripts++
-	return scriptDir + "/" + strconv.Itoa(v.scripts)
+	name := strconv.Itoa(v.scripts)
+	n := newInode(0o555)
+	n.data = content
+	v.scriptDir.kids[name] = n
+	return scriptDir + "/" + name
+}
+
+func (v *vfs) dropScript(name string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.scriptDir.kids, path.Base(name))
 }
