@@ -21,6 +21,9 @@ const scriptDir = "/run/sbxrun"
 
 // Exec runs a Program, or a shell script of Programs.
 func (s *Sandbox) Exec(ctx context.Context, cmd sandbox.Command, stdout, stderr io.Writer) (sandbox.Result, error) {
+	if err := s.check("exec"); err != nil {
+		return sandbox.Result{}, err
+	}
 	if err := s.ready(ctx, "exec", ExecStart); err != nil {
 		if s.died() && !s.released.Load() { // a Fault's Die: the command was on its way
 			return sandbox.Result{Exit: 137, Signal: 9, SandboxDied: true}, nil
