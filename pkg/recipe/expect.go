@@ -1,0 +1,134 @@
+package recipe
+
+// expect decodes expectations: at is the scope of values, outcome that of conditions.
+func (d *decoder) expect(v *value, at, outcome place) Expect {
+	if v == nil || v.kind != mapping {
+		return Expect{}
+	}
+	e := Expect{
+		Pos:    v.pos,
+		Exit:   d.exit(v.get("exit"), at),
+		Stdout: d.text(v.get("stdout"), at),
+		Stderr: d.text(v.get("stderr"), at),
+	}
+	if files := v.get("files"); files != nil {
+		for _, f := range files.entries {
+			e.Files = append(e.Files, d.fileExpect(f, at))
+		}
+	}
+	for _, c := range oneOrMore(v.get("that")) {
+		e.That = append(e.That, That{Expr: d.condition(c, outcome), Pos: c.pos})
+	}
+	return e
+}
+
+// oneOrMore is a list, or a value alone as one.
+func oneOrMore(v *value) []*value {
+	if v.scalar() {
+		return []*value{v}
+	}
+	return v.list()
+}
+
+func (d *decoder) exit(v *value, at place) Exit {
+	switch {
+	case v == nil:
+		return Exit{}
+	case v.kind == text && v.text == "any":
+		return Exit{Any: true, Pos: v.pos}
+	}
+	return Exit{Values: d.values(v, at), Pos: v.pos}
+}
+
+// text decodes what must hold of a text; nil where nothing is said.
+func (d *decoder) text(v *value, at place) *Text {
+	if v == nil {
+		return nil
+	}
+	if v.scalar() {
+		return &Text{Pos: v.pos, Equals: d.matches(v, at), Normalize: d.defaults.normalize}
+	}
+	t := &Text{
+		Pos:         v.pos,
+		Equals:      d.matches(v.get("equals"), at),
+		Contains:    d.matches(v.get("contains"), at),
+		NotContains: d.matches(v.get("not_contains"), at),
+		Matches:     d.patterns(v.get("matches"), at),
+		NotMatches:  d.patterns(v.get("not_matches"), at),
+		Golden:      d.matches(v.get("golden"), at),
+		Normalize:   d.normalize(v.get("normalize"), d.defaults.normalize),
+	}
+	if json := v.get("json"); json != nil {
+		t.JSON, t.JSONPos = d.values(json, at), json.pos
+	}
+	for i, g := range oneOrMore(v.get("golden")) {
+		if i < len(t.Golden) {
+			d.golden(g, t.Golden[i].Text)
+		}
+	}
+	return t
+}
+
+func (d *decoder) matches(v *value, at place) []Match {
+	var all []Match
+	for _, item := range oneOrMore(v) {
+		all = append(all, Match{Text: d.template(item, at), Pos: item.pos})
+	}
+	return all
+}
+
+func (d *decoder) patterns(v *value, at place) []Match {
+	all := d.matches(v, at)
+	for i, item := range oneOrMore(v) {
+		d.pattern(item, all[i].Text)
+	}
+	return all
+}
+
+func (d *decoder) fileExpect(e *entry, at place) FileExpect {
+	v := e.value
+	f := FileExpect{
+		Path:   d.template(e.keyText(), at),
+		Pos:    e.pos,
+		SHA256: d.template(v.get("sha256"), at),
+		Size:   d.values(v.get("size"), at),
+	}
+	if exists := v.get("exists"); exists != nil && exists.kind == boolean {
+		b := exists.truth()
+		f.Exists = &b
+		if !b && len(v.entries) > 1 {
+			d.errorf(exists.pos, "exists: false leaves nothing for the other expectations to hold of")
+		}
+	}
+	for _, key := range []string{"equals", "contains", "matches", "json", "golden"} {
+		if v.get(key) != nil {
+			f.Text = d.text(v, at)
+			break
+		}
+	}
+	return f
+}
+
+func (d *decoder) normalize(v *value, otherwise []Normalize) []Normalize {
+	if v == nil || v.kind != list {
+		return otherwise
+	}
+	all := make([]Normalize, 0, len(v.items))
+	for _, item := range v.items {
+		if item.kind == text {
+			all = append(all, Normalize{Kind: item.text, Pos: item.pos})
+			continue
+		}
+		replace, with := item.get("replace"), item.get("with")
+		n := Normalize{Kind: "replace", Pos: item.pos}
+		if replace.scalar() {
+			n.Replace = d.plain(replace)
+			d.regexp(replace, n.Replace)
+		}
+		if with.scalar() {
+			n.With = d.plain(with)
+		}
+		all = append(all, n)
+	}
+	return all
+}

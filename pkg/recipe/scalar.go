@@ -1,0 +1,262 @@
+package recipe
+
+import (
+	"errors"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sbxrun/sbxrun/internal/expr"
+)
+
+// place is where an expression stands: which names it may use.
+type place struct {
+	scope *expr.Scope
+	step  *stepRef // of the step that it belongs to; nil outside of steps
+	files filesPlace
+}
+
+// list returns the items of a list.
+func (v *value) list() []*value {
+	if v == nil {
+		return nil
+	}
+	return v.items
+}
+
+// truth is v as a truth value; false where it is none.
+func (v *value) truth() bool {
+	if v == nil || v.kind != boolean {
+		return false
+	}
+	b, _ := v.data().(bool)
+	return b
+}
+
+// integer is v as a whole number, or otherwise.
+func (v *value) integer(otherwise int) int {
+	if v == nil || v.kind != number {
+		return otherwise
+	}
+	switch x := v.data().(type) {
+	case int:
+		return x
+	case float64:
+		return int(x)
+	}
+	return otherwise
+}
+
+// plain is the text of a value that is not interpolated.
+func (d *decoder) plain(v *value) string {
+	for at := 0; ; {
+		i := strings.Index(v.text[at:], "${{")
+		if i < 0 {
+			return strings.ReplaceAll(v.text, "$${{", "${{")
+		}
+		at += i
+		if at == 0 || v.text[at-1] != '$' {
+			d.errorf(d.src.within(v.node, at), "an expression is not possible here; $${{ is a literal ${{")
+			return v.text
+		}
+		at++
+	}
+}
+
+// template compiles text with the expressions in it; nil where v is no text.
+func (d *decoder) template(v *value, at place) *expr.Template {
+	return d.compileText(v, at, expr.Parse)
+}
+
+// compileText reports every expression in v that is wrong: one by one, the wrong ones are taken for text.
+func (d *decoder) compileText(v *value, at place, parse func(string, *expr.Scope) (*expr.Template, error)) *expr.Template {
+	if !v.scalar() {
+		return nil
+	}
+	source := v.text
+	for {
+		t, err := parse(source, at.scope)
+		var wrong *expr.Error
+		if !errors.As(err, &wrong) {
+			if err != nil {
+				d.errorf(v.pos, "%s", err)
+				return nil
+			}
+			d.stepUses(v, at, t.Uses)
+			return t
+		}
+		d.errorf(d.src.within(v.node, wrong.Offset), "%s", wrong.Message)
+		next, ok := maskExpression(source, wrong.Offset)
+		if !ok || len(d.mistakes) > maxMistakes {
+			return nil
+		}
+		source = next
+	}
+}
+
+// maskExpression makes text of the expression that a mistake is in; false where it is in none that ends.
+func maskExpression(source string, offset int) (string, bool) {
+	// A mistake at the opening itself counts as inside.
+	from := strings.LastIndex(source[:min(len(source), offset+len("${{"))], "${{")
+	if from < 0 {
+		return "", false
+	}
+	inside := min(max(from, offset), len(source))
+	end := strings.Index(source[inside:], "}}")
+	if end < 0 {
+		return "", false
+	}
+	to := inside + end + len("}}")
+	return source[:from] + strings.Repeat("x", to-from) + source[to:], true
+}
+
+func (d *decoder) condition(v *value, at place) *expr.Expr {
+	return d.compile(v, at, expr.CompileCondition)
+}
+
+func (d *decoder) expression(v *value, at place) *expr.Expr {
+	return d.compile(v, at, expr.Compile)
+}
+
+func (d *decoder) compile(v *value, at place, compile func(string, *expr.Scope) (*expr.Expr, error)) *expr.Expr {
+	if !v.scalar() || v.text == "" {
+		return nil
+	}
+	e, err := compile(v.text, at.scope)
+	var wrong *expr.Error
+	switch {
+	case errors.As(err, &wrong):
+		d.errorf(d.src.within(v.node, wrong.Offset), "%s", wrong.Message)
+		return nil
+	case err != nil:
+		d.errorf(v.pos, "%s", err)
+		return nil
+	}
+	d.stepUses(v, at, e.Uses)
+	return e
+}
+
+// values compiles a value of any shape; nil where it is not given.
+func (d *decoder) values(v *value, at place) *expr.Value {
+	if v == nil {
+		return nil
+	}
+	before := len(d.mistakes)
+	d.leaves(v, at)
+	if len(d.mistakes) > before {
+		return nil
+	}
+	x, err := expr.ParseValue(v.data(), at.scope)
+	if err != nil {
+		d.errorf(v.pos, "%s", err)
+		return nil
+	}
+	return x
+}
+
+// leaves checks every text below v, each with its place.
+func (d *decoder) leaves(v *value, at place) {
+	if v.kind == text {
+		d.template(v, at)
+	}
+	for _, item := range v.items {
+		d.leaves(item, at)
+	}
+	for _, e := range v.entries {
+		d.leaves(e.value, at)
+	}
+}
+
+// data is a value that is not interpolated: a default of vars, a field of a case. A number that would not look as it is
+// written once it is interpolated is a mistake, since versions such as 3.10 are written like that.
+func (d *decoder) data(v *value) any {
+	switch v.kind {
+	case text:
+		return d.plain(v)
+	case number:
+		d.surprising(v)
+	case list:
+		items := make([]any, len(v.items))
+		for i, item := range v.items {
+			items[i] = d.data(item)
+		}
+		return items
+	case mapping:
+		fields := make(map[string]any, len(v.entries))
+		for _, e := range v.entries {
+			fields[e.key] = d.data(e.value)
+		}
+		return fields
+	}
+	return v.data()
+}
+
+var (
+	leadingZero  = regexp.MustCompile(`^[-+]?0[0-9_]+$`)
+	trailingZero = regexp.MustCompile(`^[-+]?[0-9]+\.[0-9]*0$`)
+)
+
+func (d *decoder) surprising(v *value) {
+	switch x := v.data().(type) {
+	case string:
+		d.errorf(v.pos, "%s is beyond what numbers hold: quote it to have the text", shorten(x))
+	case int:
+		if leadingZero.MatchString(v.text) {
+			d.errorf(v.pos, "%s is the octal number %d in YAML: quote it to have the text, or write %d", shorten(v.text), x, x)
+		}
+	case float64:
+		if trailingZero.MatchString(v.text) {
+			short := strconv.FormatFloat(x, 'f', -1, 64)
+			d.errorf(v.pos, "%s is the number %s in YAML: quote it to have the text, or write %s", shorten(v.text), short, short)
+		}
+	}
+}
+
+var durationShape = regexp.MustCompile(`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`)
+
+// duration is a time of more than nothing.
+func (d *decoder) duration(v *value, otherwise time.Duration) time.Duration {
+	if v == nil || v.kind != text {
+		return otherwise
+	}
+	t, err := time.ParseDuration(v.text)
+	switch {
+	case err != nil && durationShape.MatchString(v.text):
+		d.errorf(v.pos, "a duration of more than 290 years")
+		return otherwise
+	case err != nil:
+		return otherwise // the schema has said so
+	case t <= 0:
+		d.errorf(v.pos, "a time limit must be more than 0")
+		return otherwise
+	}
+	return t
+}
+
+// durationValue is a duration that may be an expression.
+func (d *decoder) durationValue(v *value, at place) *expr.Value {
+	if v == nil || v.kind != text {
+		return nil
+	}
+	if !strings.Contains(v.text, "${{") {
+		d.duration(v, 0)
+	}
+	return d.values(v, at)
+}
+
+// pattern checks a regular expression; one with expressions in it is compiled when it is used.
+func (d *decoder) pattern(v *value, t *expr.Template) {
+	if t == nil || !t.IsLiteral() {
+		return
+	}
+	if source, err := t.Text(nil); err == nil {
+		d.regexp(v, source)
+	}
+}
+
+func (d *decoder) regexp(v *value, source string) {
+	if _, err := regexp.Compile(source); err != nil {
+		d.errorf(v.pos, "not a regular expression (RE2): %s", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+	}
+}

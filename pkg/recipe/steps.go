@@ -1,0 +1,231 @@
+package recipe
+
+import (
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sbxrun/sbxrun/internal/expr"
+)
+
+// What holds where a recipe does not say.
+const (
+	defaultSampleTimeout = time.Hour
+	defaultStepTimeout   = "10m"
+	defaultReadyTimeout  = time.Minute
+)
+
+// bourne are the shells in whose scripts values are quoted.
+var bourne = []string{"sh", "dash", "bash", "ksh", "zsh"}
+
+// defaults are what steps have that do not say otherwise.
+type defaults struct {
+	timeout   *expr.Value
+	shell     []string
+	retry     Retry
+	normalize []Normalize
+}
+
+func (d *decoder) decodeDefaults(v *value) defaults {
+	all := defaults{timeout: expr.LiteralValue(defaultStepTimeout), shell: []string{"sh", "-e"}, retry: Retry{Attempts: 1}}
+	if t := d.durationValue(v.get("timeout"), place{scope: d.known.Row()}); t != nil {
+		all.timeout = t
+	}
+	all.shell = d.shell(v.get("shell"), all.shell)
+	all.retry = d.retry(v.get("retry"), all.retry)
+	all.normalize = d.normalize(v.get("normalize"), nil)
+	return all
+}
+
+func (d *decoder) items(v *value, part int) []Item {
+	var all []Item
+	for i, item := range v.list() {
+		if item.kind != mapping {
+			continue
+		}
+		if group := item.get("parallel"); group != nil {
+			p := Item{Pos: item.pos, Parallel: true, Max: item.get("max").integer(0)}
+			for _, step := range group.list() {
+				p.Steps = append(p.Steps, d.step(step, part, i))
+			}
+			all = append(all, p)
+			continue
+		}
+		all = append(all, Item{Pos: item.pos, Steps: []Step{d.step(item, part, i)}})
+	}
+	return all
+}
+
+func (d *decoder) step(v *value, part, item int) Step {
+	d.steps++
+	ref := &stepRef{part: part, item: item, pos: v.pos}
+	if id := v.get("id"); id != nil {
+		ref.pos = id.pos
+	}
+	s := Step{Pos: v.pos, Sandbox: d.sandboxName(v.get("sandbox"))}
+	if s.Sandbox == "" {
+		s.Sandbox = d.known.Sandboxes[0]
+	}
+	s.Name, s.ID = d.stepName(v)
+
+	inherited := [][]EnvVar{d.recipe.Env}
+	if i := slices.IndexFunc(d.recipe.Sandboxes, func(b Sandbox) bool { return b.Name == s.Sandbox }); i >= 0 {
+		inherited = append(inherited, d.recipe.Sandboxes[i].Env)
+	}
+	s.Env = d.env(v.get("env"), place{scope: withEnv(d.known.StepEnv(), inherited...), step: ref})
+	env := append(inherited, s.Env)
+	at := place{scope: withEnv(d.known.Step(), env...), step: ref, files: filesOfStep}
+	if part == partVerify {
+		at.files = filesOfVerify
+	}
+
+	s.If = d.condition(v.get("if"), at)
+	d.command(&s, v, at)
+	for _, f := range v.get("files").list() {
+		if file, ok := d.file(f, at); ok {
+			s.Files = append(s.Files, file)
+		}
+	}
+	if stdin := v.get("stdin"); stdin.scalar() {
+		s.Stdin = d.template(stdin, at)
+	} else if file := stdin.get("file"); file != nil {
+		s.StdinFile = d.template(file, at)
+		d.readable("stdin.file", file, s.StdinFile)
+	}
+	s.Dir = d.template(v.get("dir"), at)
+	s.Retry = d.retry(v.get("retry"), d.defaults.retry)
+	s.ContinueOnError = v.get("continue_on_error").truth()
+	s.Background = v.get("background").truth()
+	s.Timeout = d.durationValue(v.get("timeout"), at)
+	if s.Timeout == nil && !s.Background {
+		s.Timeout = d.defaults.timeout
+	}
+	s.Ready = d.ready(v, at)
+	if s.Background && v.get("retry") == nil {
+		s.Retry = Retry{Attempts: 1}
+	}
+	outcome := place{scope: withEnv(d.known.Outcome(), env...), step: ref}
+	s.Expect = d.expect(v.get("expect"), at, outcome)
+	s.Capture = d.capture(v.get("capture"), outcome)
+	return s
+}
+
+// stepName returns a step's name and id.
+func (d *decoder) stepName(v *value) (*expr.Template, string) {
+	name, id := v.get("name"), v.get("id").word()
+	if !name.scalar() {
+		n := strconv.Itoa(d.steps)
+		if id == "" {
+			id = "step_" + n
+		}
+		return expr.Literal("step-" + n), id
+	}
+	if id == "" {
+		id = idOf(name.text)
+	}
+	t := d.template(name, place{scope: d.known.Sample()})
+	return t, id
+}
+
+func (d *decoder) command(s *Step, v *value, at place) {
+	s.Shell = d.shell(v.get("shell"), d.defaults.shell)
+	s.QuotesValues = slices.Contains(bourne, path.Base(s.Shell[0]))
+	if run := v.get("run"); run.scalar() {
+		parse := expr.ParseRaw
+		if s.QuotesValues {
+			parse = expr.ParseShell
+		}
+		s.Run = d.compileText(run, at, parse)
+	}
+	for i, word := range v.get("argv").list() {
+		if i == 0 && word.kind == text && word.text == "" {
+			d.errorf(word.pos, "argv: the program must not be empty")
+		}
+		if t := d.template(word, at); t != nil {
+			s.Argv = append(s.Argv, t)
+		}
+	}
+}
+
+// shell is the program that runs a script, and its arguments. A list is taken as it is.
+func (d *decoder) shell(v *value, otherwise []string) []string {
+	var argv []string
+	switch {
+	case v == nil:
+	case v.kind == list:
+		for _, item := range v.items {
+			if item.scalar() && item.text != "" {
+				argv = append(argv, d.plain(item))
+			}
+		}
+	case v.text == "sh":
+		argv = []string{"sh", "-e"}
+	case v.text == "bash":
+		argv = []string{"bash", "-eo", "pipefail"}
+	case v.scalar():
+		if strings.ContainsAny(v.text, `"'\`) {
+			d.errorf(v.pos, "shell: write a program and its arguments with quotes in them as a list")
+		}
+		argv = strings.Fields(d.plain(v))
+	}
+	if len(argv) == 0 {
+		return otherwise
+	}
+	return argv
+}
+
+func (d *decoder) retry(v *value, otherwise Retry) Retry {
+	if v == nil || v.kind != mapping {
+		return otherwise
+	}
+	r := Retry{Attempts: v.get("attempts").integer(1)}
+	if backoff := v.get("backoff"); backoff != nil && backoff.text != "0s" {
+		r.Backoff = d.duration(backoff, 0)
+	}
+	for _, reason := range v.get("on").list() {
+		r.On = append(r.On, reason.word())
+	}
+	return r
+}
+
+// ready is how a background step says that it is.
+func (d *decoder) ready(step *value, at place) *Ready {
+	e := step.entry("ready")
+	if e == nil || e.value.kind != mapping {
+		return nil
+	}
+	v := e.value
+	if background := step.get("background"); background != nil && background.kind == boolean && !background.truth() {
+		d.errorf(e.pos, "ready is for background steps: set background to true")
+	}
+	r := &Ready{
+		Pos:     v.pos,
+		Port:    d.values(v.get("port"), at),
+		Output:  d.template(v.get("output"), at),
+		Timeout: d.duration(v.get("timeout"), defaultReadyTimeout),
+	}
+	if command := v.get("command"); command != nil {
+		r.Command = d.compileText(command, at, expr.ParseShell)
+	}
+	d.pattern(v.get("output"), r.Output)
+	return r
+}
+
+// captureTaken are names of steps.ID that are not captures.
+var captureTaken = []string{"verdict", "exit", "stdout", "stderr", "duration"}
+
+func (d *decoder) capture(v *value, at place) []Capture {
+	if v == nil {
+		return nil
+	}
+	var all []Capture
+	for _, e := range v.entries {
+		if slices.Contains(captureTaken, e.key) {
+			d.errorf(e.pos, "capture: the name %s is taken, as are %s", e.key, strings.Join(captureTaken, ", "))
+		}
+		all = append(all, Capture{Name: e.key, Expr: d.expression(e.value, at), Pos: e.pos})
+	}
+	return all
+}

@@ -1,0 +1,262 @@
+package recipe
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/santhosh-tekuri/jsonschema/v5"
+	"github.com/sbxrun/sbxrun/internal/nearest"
+	"github.com/sbxrun/sbxrun/schemas"
+)
+
+// schema is the compiled schema of recipes, and the same as JSON to take titles and keys from.
+var schema = sync.OnceValue(func() (s struct {
+	compiled *jsonschema.Schema
+	raw      any
+}) {
+	if err := json.Unmarshal([]byte(schemas.Recipe), &s.raw); err != nil {
+		panic(err)
+	}
+	s.compiled = jsonschema.MustCompileString("recipe.schema.json", schemas.Recipe)
+	return s
+})
+
+// structure checks root against the schema. A misspelt key is reported and then taken as the key that it was meant to
+// be, so that it hides no other mistake and causes none.
+func (d *decoder) structure(root *value) {
+	for {
+		err, failed := schema().compiled.Validate(root.data()).(*jsonschema.ValidationError)
+		if !failed {
+			return
+		}
+		c := structureCheck{root: root}
+		c.explain(err)
+		for _, r := range c.renames {
+			d.errorf(r.entry.pos, "unknown key %q, did you mean %q?", shorten(r.entry.key), r.key)
+			r.entry.key = r.key
+		}
+		if len(c.renames) == 0 {
+			d.report(c.found)
+			return
+		}
+	}
+}
+
+// structureCheck turns what the schema library found into messages.
+type structureCheck struct {
+	root    *value
+	found   []Diagnostic
+	renames []rename
+}
+
+type rename struct {
+	entry *entry
+	key   string
+}
+
+func (c *structureCheck) explain(e *jsonschema.ValidationError) {
+	if len(c.found) > maxMistakes {
+		return
+	}
+	path := pointer(e.AbsoluteKeywordLocation)
+	keyword := ""
+	if len(path) > 0 {
+		keyword = path[len(path)-1]
+	}
+	if len(e.Causes) > 0 && keyword != "oneOf" && keyword != "anyOf" {
+		for _, cause := range e.Causes {
+			c.explain(cause)
+		}
+		return
+	}
+	if len(path) > 2 && path[len(path)-3] == "dependentRequired" {
+		keyword, path = "dependentRequired", path[:len(path)-2]
+	}
+	at := c.instance(pointer(e.InstanceLocation))
+	rule, _ := lookup(path[:max(0, len(path)-1)]).(map[string]any)
+	expected, _ := rule["title"].(string)
+	if strings.Contains(e.KeywordLocation, "/propertyNames/") {
+		c.add(at.key, "%sexpected %s, got %q", at.in, expected, shorten(at.name))
+		return
+	}
+	v := at.value
+	switch keyword {
+	case "additionalProperties":
+		c.unknownKeys(at, rule)
+	case "required":
+		for _, key := range texts(rule["required"]) {
+			if v.entry(key) == nil {
+				c.add(v.pos, "%smissing key %q", at.label, key)
+			}
+		}
+	case "oneOf", "anyOf":
+		c.alternatives(at, rule[keyword])
+	case "dependentRequired":
+		for key, needs := range rule["dependentRequired"].(map[string]any) {
+			for _, need := range texts(needs) {
+				if e := v.entry(key); e != nil && v.entry(need) == nil {
+					c.add(e.pos, "%skey %q needs key %q beside it", at.label, key, need)
+				}
+			}
+		}
+	case "not":
+		message, _ := rule["errorMessage"].(string)
+		c.add(at.key, "%s", message)
+	case "minLength", "minItems", "minProperties":
+		c.add(v.pos, "%smust not be empty", at.label)
+	default:
+		if expected == "" {
+			expected = "something else: " + e.Message
+		}
+		c.add(v.pos, "%sexpected %s, got %s%s", at.label, expected, v, hint(v, rule))
+	}
+}
+
+// hint is what to write instead, where that can be guessed.
+func hint(v *value, rule map[string]any) string {
+	if options := texts(rule["enum"]); v.scalar() && len(options) > 0 {
+		if near, ok := nearest.Nearest(v.text, options); ok {
+			return fmt.Sprintf(", did you mean %q?", near)
+		}
+	}
+	if rule["type"] == "boolean" && v.kind == text {
+		switch strings.ToLower(v.text) {
+		case "yes", "y", "on":
+			return ": write true"
+		case "no", "n", "off":
+			return ": write false"
+		}
+	}
+	if title, _ := rule["title"].(string); strings.HasPrefix(title, "a duration") && v.kind == number {
+		return ": add a unit, such as " + shorten(v.text) + "s"
+	}
+	return ""
+}
+
+func (c *structureCheck) unknownKeys(at instance, rule map[string]any) {
+	valid := validKeys(rule)
+	for _, e := range at.value.entries {
+		if slices.Contains(valid, e.key) {
+			continue
+		}
+		// Where "parallel" belongs is said in the rule of a step.
+		free := slices.DeleteFunc(slices.Clone(valid), func(k string) bool { return at.value.entry(k) != nil })
+		taken := slices.ContainsFunc(c.renames, func(r rename) bool { return at.value.entry(r.entry.key) == r.entry })
+		if near, ok := nearest.Nearest(e.key, free); ok && !taken {
+			c.renames = append(c.renames, rename{e, near})
+			continue
+		}
+		c.add(e.pos, "%sunknown key %q; valid keys are %s", at.label, shorten(e.key), strings.Join(valid, ", "))
+	}
+}
+
+// alternatives reports that none or several of the keys that exclude each other are there.
+func (c *structureCheck) alternatives(at instance, branches any) {
+	var keys []string
+	for _, b := range branches.([]any) {
+		keys = append(keys, texts(b.(map[string]any)["required"])...)
+	}
+	var present []*entry
+	for _, e := range at.value.entries {
+		if slices.Contains(keys, e.key) {
+			present = append(present, e)
+		}
+	}
+	if len(present) == 0 {
+		last := len(keys) - 1
+		c.add(at.value.pos, "%smissing key %s or %s", at.label, strings.Join(keys[:last], ", "), keys[last])
+		return
+	}
+	for _, e := range present[1:] {
+		c.add(e.pos, "%skey %q cannot stand beside %q", at.label, e.key, present[0].key)
+	}
+}
+
+func (c *structureCheck) add(pos Pos, format string, args ...any) {
+	c.found = append(c.found, Diagnostic{Pos: pos, Message: fmt.Sprintf(format, args...)})
+}
+
+// instance is a value that the schema library talks about.
+type instance struct {
+	value *value
+	name  string // its key
+	key   Pos    // of its key, or of itself
+	label string // begins messages about it
+	in    string // begins messages about its key
+}
+
+func (c *structureCheck) instance(path []string) instance {
+	at := instance{value: c.root, key: c.root.pos}
+	for _, token := range path {
+		if at.value.kind == list {
+			i, _ := strconv.Atoi(token)
+			at.value = at.value.items[i]
+			at.key, at.label = at.value.pos, "in "+strings.TrimPrefix(at.label, "in ")
+			continue
+		}
+		e := at.value.entry(token)
+		at = instance{value: e.value, name: token, key: e.pos, label: shorten(token) + ": ", in: at.label}
+	}
+	return at
+}
+
+// pointer splits a JSON pointer, or what follows # in a URL.
+func pointer(s string) []string {
+	_, after, found := strings.Cut(s, "#")
+	if found {
+		s = after
+	}
+	if s == "" {
+		return nil
+	}
+	tokens := strings.Split(strings.TrimPrefix(s, "/"), "/")
+	for i, t := range tokens {
+		if u, err := url.PathUnescape(t); err == nil {
+			t = u
+		}
+		tokens[i] = strings.NewReplacer("~1", "/", "~0", "~").Replace(t)
+	}
+	return tokens
+}
+
+// lookup returns the part of the schema that path leads to.
+func lookup(path []string) any {
+	at := schema().raw
+	for _, token := range path {
+		switch x := at.(type) {
+		case map[string]any:
+			at = x[token]
+		case []any:
+			i, _ := strconv.Atoi(token)
+			at = x[i]
+		}
+	}
+	return at
+}
+
+// validKeys are the keys of a rule, in alphabetical order.
+func validKeys(rule map[string]any) []string {
+	properties, _ := rule["properties"].(map[string]any)
+	keys := make([]string, 0, len(properties))
+	for k := range properties {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+func texts(v any) []string {
+	items, _ := v.([]any)
+	var all []string
+	for _, item := range items {
+		if s, ok := item.(string); ok {
+			all = append(all, s)
+		}
+	}
+	return all
+}
