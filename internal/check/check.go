@@ -24,7 +24,7 @@ type Outcome struct {
 	// Limit is the limit that struck: timeout, output, oom, pids or disk; signal where the sandbox itself was killed;
 	// else empty.
 	Limit event.Reason
-	// LimitText says for people what struck, such as "the sample's timeout of 1h0m0s"; empty: a general text.
+	// LimitText says for people what struck, such as "it still ran when the sample's timeout of 1h was over"; empty: a general text.
 	LimitText string
 	// Stopped is true where sbxrun ended the command (a background step): its exit status says nothing then.
 	Stopped bool

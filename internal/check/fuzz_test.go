@@ -2,6 +2,7 @@ package check
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 	"unicode/utf8"
 
@@ -36,7 +37,7 @@ func FuzzCompare(f *testing.F) {
 			if d == nil {
 				continue
 			}
-			if d.diff == "" || !utf8.ValidString(d.diff) || !utf8.ValidString(d.text) || len(d.text) > 1000 || bytes.ContainsAny([]byte(d.diff+d.text), "\x1b\x00\r") {
+			if d.diff == "" || !utf8.ValidString(d.diff) || !utf8.ValidString(d.text) || len(d.text) > 1000 || strings.ContainsAny(d.diff+d.text, "\x1b\x00\r") {
 				t.Fatalf("%q %q", d.text, d.diff)
 			}
 		}

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -55,7 +56,7 @@ func (c *checker) limit(out Outcome) {
 		text = out.LimitText
 	}
 	c.reason = out.Limit
-	c.struck = slices.Insert(c.struck, 0, event.Finding{Expect: string(out.Limit), Message: fmt.Sprintf("%s: %s", out.Limit, text)})
+	c.struck = slices.Insert(c.struck, 0, event.Finding{Expect: string(out.Limit), Message: text})
 }
 
 // exit checks the exit status.
@@ -126,7 +127,7 @@ func integers(v any) ([]int, error) {
 		values = []any{v}
 	}
 	if len(values) == 0 {
-		return nil, fmt.Errorf("the list is empty")
+		return nil, errors.New("the list is empty")
 	}
 	numbers := make([]int, len(values))
 	for i, v := range values {

@@ -135,7 +135,7 @@ func resolve(dir, name string) (target, error) {
 	// The file, or the parents of one that is new, may be links.
 	missing := ""
 	for path := filepath.Join(root, name); ; path = filepath.Dir(path) {
-		real, err := filepath.EvalSymlinks(path)
+		resolved, err := filepath.EvalSymlinks(path)
 		if errors.Is(err, fs.ErrNotExist) {
 			if _, err := os.Lstat(path); err == nil {
 				return as, fmt.Errorf("%s is a symbolic link to nothing", path)
@@ -146,9 +146,9 @@ func resolve(dir, name string) (target, error) {
 		if err != nil {
 			return as, err
 		}
-		rel, err := filepath.Rel(root, filepath.Join(real, missing))
+		rel, err := filepath.Rel(root, filepath.Join(resolved, missing))
 		if err != nil || !filepath.IsLocal(rel) {
-			return as, fmt.Errorf("a symbolic link leads out of the recipe's folder, to %s", filepath.Join(real, missing))
+			return as, fmt.Errorf("a symbolic link leads out of the recipe's folder, to %s", filepath.Join(resolved, missing))
 		}
 		return target{root, rel}, nil
 	}
