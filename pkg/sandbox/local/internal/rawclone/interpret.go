@@ -87,6 +87,13 @@ func interpret(ops []op, report uintptr) {
 					syscall.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
 				}
 			}
+		case kindCloseFrom:
+			if arg[0] < report {
+				_, _, e = syscall.RawSyscall(unix.SYS_CLOSE_RANGE, arg[0], report-1, 0)
+			}
+			if e == 0 {
+				_, _, e = syscall.RawSyscall(unix.SYS_CLOSE_RANGE, max(arg[0], report+1), 1<<32-1, 0)
+			}
 		case kindExit:
 			syscall.RawSyscall(unix.SYS_EXIT_GROUP, arg[0], 0, 0)
 		}

@@ -33,6 +33,7 @@ const (
 	kindResetSignals
 	kindReport
 	kindHold
+	kindCloseFrom
 	kindExit
 )
 
@@ -133,6 +134,11 @@ func (p *Program) Report() { p.add("report", op{kind: kindReport}) }
 
 // Hold waits until the other end of the pipe fd is closed, then ends the process.
 func (p *Program) Hold(fd int) { p.add("hold", op{kind: kindHold, arg: [6]uintptr{uintptr(fd)}}) }
+
+// CloseFrom closes every descriptor from fd on but the one for reports.
+func (p *Program) CloseFrom(fd int) {
+	p.add("close the rest", op{kind: kindCloseFrom, arg: [6]uintptr{uintptr(fd)}})
+}
 
 // Exit ends the process.
 func (p *Program) Exit(status int) {

@@ -1,0 +1,141 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sbxrun/sbxrun/pkg/sandbox"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/wire"
+)
+
+// Exec runs a command.
+func (s *Sandbox) Exec(ctx context.Context, cmd sandbox.Command, stdout, stderr io.Writer) (sandbox.Result, error) {
+	if err := s.check(ctx, "exec"); err != nil {
+		return sandbox.Result{}, err
+	}
+	if err := validCommand(cmd); err != nil {
+		return sandbox.Result{}, &sandbox.Error{Op: "exec", ID: s.id, Kind: sandbox.KindInvalid, Err: err}
+	}
+	st, err := openStreams(cmd, stdout, stderr)
+	if err != nil {
+		return sandbox.Result{}, &sandbox.Error{Op: "exec", ID: s.id, Kind: sandbox.KindInternal, Err: err}
+	}
+	defer st.close()
+	seq, ch, err := s.client.begin(wire.Request{Exec: &wire.Exec{
+		ID: s.id, Argv: cmd.Argv, Script: cmd.Script, Env: cmd.Env, Dir: cmd.Dir, Stdin: cmd.Stdin != nil,
+	}}, st.theirs...)
+	st.closeTheirs()
+	if err != nil {
+		return sandbox.Result{}, wrap(ctx, "exec", s.id, err)
+	}
+	st.run()
+	kill := func(sig unix.Signal) error {
+		_, _, err := s.client.call(context.WithoutCancel(ctx), wire.Request{Signal: &wire.Signal{ID: s.id, Exec: seq, Signal: int(sig)}})
+		return err
+	}
+	a, end := supervise(ctx, cmd, st, ch, s.released, kill)
+	if end.released {
+		return sandbox.Result{}, s.errReleased("exec")
+	}
+	reply, _, err := a.result()
+	if err == nil {
+		err = st.drain()
+	}
+	switch {
+	case ctx.Err() != nil && end.cancelled:
+		return sandbox.Result{}, context.Cause(ctx)
+	case err != nil:
+		return sandbox.Result{}, wrap(ctx, "exec", s.id, err)
+	}
+	return result(*reply.Ended, end), nil
+}
+
+// ending says what ended a command, other than itself.
+type ending struct {
+	limit     sandbox.Limit
+	stopped   bool
+	cancelled bool
+	released  bool
+}
+
+// supervise waits for the answer to a command, and ends the command when the time has come.
+func supervise(ctx context.Context, cmd sandbox.Command, st *streams, ch chan answer, released <-chan struct{}, kill func(unix.Signal) error) (a answer, end ending) {
+	var timeout, grace <-chan time.Time
+	if cmd.Timeout > 0 {
+		t := time.NewTimer(cmd.Timeout)
+		defer t.Stop()
+		timeout = t.C
+	}
+	stop, done, over := cmd.Stop, ctx.Done(), st.over
+	destroy := func() { // the answer comes all the same; after it, nothing more can be done
+		timeout, grace, stop, over = nil, nil, nil, nil
+		if err := kill(unix.SIGKILL); err != nil {
+			end.limit = sandbox.LimitNone
+		}
+	}
+	for {
+		select {
+		case a = <-ch:
+			return a, end
+		case <-released:
+			released = nil
+			select {
+			case a = <-ch:
+				if a.err == nil && a.reply.Err == nil && !a.reply.Ended.Died && end == (ending{}) && a.reply.Ended.Status != int(unix.SIGKILL) {
+					return a, end // it had ended before
+				}
+			case <-time.After(releaseTimeout):
+			}
+			end.released = true
+			return a, end
+		case <-done:
+			done, end.cancelled = nil, true
+			destroy()
+		case <-timeout:
+			end.limit = sandbox.LimitTimeout
+			destroy()
+		case <-over:
+			end.limit = sandbox.LimitOutput
+			destroy()
+		case <-stop:
+			stop, end.stopped = nil, true
+			if cmd.Grace <= 0 {
+				destroy()
+				continue
+			}
+			go kill(unix.SIGTERM)
+			t := time.NewTimer(cmd.Grace)
+			defer t.Stop()
+			grace = t.C
+		case <-grace:
+			destroy()
+		}
+	}
+}
+
+func result(e wire.Ended, end ending) sandbox.Result {
+	ws := unix.WaitStatus(e.Status)
+	r := sandbox.Result{
+		Exit: ws.ExitStatus(), Limit: e.Limit, Stopped: end.stopped, SandboxDied: e.Died,
+		Duration: e.Duration, CPU: e.CPU, MaxRSS: e.MaxRSS,
+	}
+	if ws.Signaled() {
+		r.Signal = int(ws.Signal())
+		r.Exit = 128 + r.Signal
+	}
+	if end.limit != sandbox.LimitNone {
+		r.Limit = end.limit
+	}
+	return r
+}
+
+func validCommand(cmd sandbox.Command) error {
+	if len(cmd.Argv) == 0 || cmd.Argv[0] == "" {
+		return errors.New("a command without a program")
+	}
+	return nil
+}

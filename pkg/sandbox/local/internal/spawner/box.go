@@ -1,0 +1,147 @@
+package spawner
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sbxrun/sbxrun/pkg/sandbox"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/cgroup"
+)
+
+// box is one sandbox.
+type box struct {
+	id     string
+	spec   sandbox.Spec
+	server *server
+	shape  *shape
+	slot   *slot
+	group  *cgroup.Group
+	procs  []int // descriptors of the group's cgroup.procs
+
+	init  int // the first process; zero: not started
+	pidfd int
+	root  int           // O_PATH
+	disk  int           // the workspace, O_PATH
+	gone  chan struct{} // closed when init and with it every process has ended
+
+	mu       sync.Mutex
+	released bool // taken down by us, or about to be
+	removed  bool
+	steps    map[uint64]*step // that run, by the sequence number of their request
+}
+
+// find returns a sandbox that was not released.
+func (s *server) find(id string) (*box, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := s.boxes[id]
+	if b == nil {
+		return nil, kinded(sandbox.KindReleased, "the sandbox was released")
+	}
+	return b, nil
+}
+
+// watch waits for the end of init.
+func (b *box) watch() {
+	waitEnd(b.pidfd, b.init, nil)
+	close(b.gone)
+}
+
+// died says whether init ended though nobody here ended it.
+func (b *box) died() bool {
+	select {
+	case <-b.gone:
+	default:
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.released
+}
+
+// kill ends every process of the sandbox. It does not wait.
+func (b *box) kill() {
+	b.mu.Lock()
+	b.released = true
+	b.mu.Unlock()
+	if b.pidfd >= 0 {
+		// The kernel ends the whole PID namespace with its first process. The error is that it has ended already.
+		_ = unix.PidfdSendSignal(b.pidfd, unix.SIGKILL, nil, 0)
+	}
+}
+
+// remove takes down what there is of a sandbox. It is safe to call twice.
+func (b *box) remove() error {
+	b.kill()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.removed {
+		return nil
+	}
+	b.removed = true
+	var errs []error
+	if b.init != 0 {
+		select {
+		case <-b.gone:
+		case <-time.After(removeTimeout):
+			errs = append(errs, fmt.Errorf("process %d of sandbox %s does not end", b.init, b.id))
+		}
+	}
+	for _, fd := range append(b.procs, b.pidfd, b.root, b.disk) {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+	}
+	if b.group != nil {
+		ctx, cancel := timeout()
+		errs = append(errs, b.group.Remove(ctx))
+		cancel()
+	}
+	if b.slot != nil && len(errs) == 0 || errors.Join(errs...) == nil && b.slot != nil {
+		b.server.slots.put(b.slot) // not while a process with its id may live
+	}
+	b.server.mu.Lock()
+	delete(b.server.boxes, b.id)
+	b.server.mu.Unlock()
+	return errors.Join(errs...)
+}
+
+func (s *server) release(id string) error {
+	b, err := s.find(id)
+	if err != nil {
+		return nil // it is down already
+	}
+	return b.remove()
+}
+
+// waitEnd waits for a child of this process to end, without a thread that waits.
+func waitEnd(pidfd, pid int, usage *unix.Rusage) unix.WaitStatus {
+	var ws unix.WaitStatus
+	dup, err := unix.FcntlInt(uintptr(pidfd), unix.F_DUPFD_CLOEXEC, 0)
+	if err == nil {
+		f := os.NewFile(uintptr(dup), "pidfd")
+		defer f.Close()
+		var raw interface {
+			Read(func(uintptr) bool) error
+		}
+		if raw, err = f.SyscallConn(); err == nil {
+			err = raw.Read(func(uintptr) bool {
+				n, err := unix.Wait4(pid, &ws, unix.WNOHANG, usage)
+				return n == pid || err != nil && err != unix.EINTR
+			})
+		}
+	}
+	if err != nil { // no descriptors left, or none that can be polled
+		for {
+			if _, err := unix.Wait4(pid, &ws, 0, usage); err != unix.EINTR {
+				break
+			}
+		}
+	}
+	return ws
+}

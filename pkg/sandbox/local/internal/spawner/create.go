@@ -1,0 +1,318 @@
+package spawner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"path"
+	"strings"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sbxrun/sbxrun/pkg/sandbox"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/cgroup"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/hostfs"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/rawclone"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/wire"
+)
+
+// create makes a sandbox and returns its root folder and its workspace.
+func (s *server) create(req wire.Create) (host string, files []int, err error) {
+	b := &box{id: req.ID, spec: req.Spec, server: s, gone: make(chan struct{}), disk: -1, root: -1, pidfd: -1, steps: map[uint64]*step{}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, b.remove())
+		}
+	}()
+	if b.shape, err = s.shapes.get(req.Spec); err != nil {
+		return "", nil, err
+	}
+	defer s.shapes.put(b.shape)
+	if b.slot, err = s.slots.get(); err != nil {
+		return "", nil, err
+	}
+	if err := b.joinable(); err != nil {
+		return "", nil, err
+	}
+	if err := b.start(); err != nil {
+		return "", nil, err
+	}
+	s.mu.Lock()
+	closing := s.closing
+	if !closing {
+		s.boxes[b.id] = b
+	}
+	s.mu.Unlock()
+	if closing {
+		return "", nil, kinded(sandbox.KindReleased, "the run is ending")
+	}
+	if req.Spec.Network == sandbox.NetworkCase {
+		addr, err := b.connect()
+		if err != nil {
+			return "", nil, fmt.Errorf("network: %w", err)
+		}
+		host = addr.String()
+	}
+	root, err := unix.FcntlInt(uintptr(b.root), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return "", nil, err
+	}
+	disk, err := unix.FcntlInt(uintptr(b.disk), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		unix.Close(root)
+		return "", nil, err
+	}
+	return host, []int{root, disk}, nil
+}
+
+// joinable makes the sandbox's control group.
+func (b *box) joinable() (err error) {
+	l := b.spec.Limits
+	// What is on the disk is memory to the kernel.
+	b.group, err = b.server.hello.Cgroups.Create(b.id, cgroup.Limits{CPU: l.CPU, Memory: l.Memory + l.Disk, PIDs: l.PIDs + 1})
+	if err != nil {
+		return err
+	}
+	for _, f := range b.group.ProcsFiles() {
+		fd, err := unix.Open(f, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return fmt.Errorf("%s: %w", f, err)
+		}
+		b.procs = append(b.procs, fd)
+	}
+	return nil
+}
+
+func (b *box) connect() (addr netip.Addr, err error) {
+	return addr, errors.New("not there yet")
+}
+
+// start makes the sandbox's first process, and with it the namespaces and everything in them.
+func (b *box) start() error {
+	p, err := b.program()
+	if err != nil {
+		return err
+	}
+	flags := uintptr(unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS)
+	if b.spec.Network != sandbox.NetworkHost {
+		flags |= unix.CLONE_NEWNET
+	}
+	c, err := p.Start(flags)
+	if err != nil {
+		return fmt.Errorf("sandbox: %w", err)
+	}
+	c.Close()
+	b.init = c.PID
+	if b.pidfd, err = unix.PidfdOpen(b.init, unix.PIDFD_NONBLOCK); err != nil {
+		unix.Kill(b.init, unix.SIGKILL)
+		rawclone.Wait(b.init, nil)
+		b.init = 0
+		return fmt.Errorf("sandbox: %w", err)
+	}
+	go b.watch()
+	if b.root, err = unix.Open(fmt.Sprintf("/proc/%d/root", b.init), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+		return fmt.Errorf("sandbox: root: %w", err)
+	}
+	if b.disk, err = unix.Openat(b.root, strings.TrimPrefix(sandbox.Workspace, "/"), unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0); err != nil {
+		return fmt.Errorf("sandbox: workspace: %w", err)
+	}
+	return nil
+}
+
+// Registers of the program.
+const (
+	regProc rawclone.Reg = iota
+	regA
+	regB
+)
+
+const scripts = "/run/sbxrun"
+
+// mountFlags of what a sandbox may write to.
+const mountFlags = unix.MS_NOSUID | unix.MS_NODEV
+
+// program is what the first process does: it makes the sandbox around itself, gives up every right and waits to be killed.
+func (b *box) program() (*rawclone.Program, error) {
+	var p rawclone.Program
+	sh, h := b.shape, &b.server.host
+	at := unix.AT_FDCWD
+
+	p.ResetSignals(false)
+	p.Call("ignore SIGCHLD", unix.SYS_RT_SIGACTION, int(unix.SIGCHLD), unsafe.Pointer(&ignore), 0, 8)
+	for _, fd := range b.procs {
+		p.Call("join the control group", unix.SYS_WRITE, fd, "0", 1)
+	}
+	// A proc file system shows the PID namespace that its maker is in, and may be made by an ordinary user only where
+	// the host's can be seen.
+	p.Call("proc", unix.SYS_FSOPEN, "proc", unix.FSOPEN_CLOEXEC).Save(regA)
+	p.Call("proc", unix.SYS_FSCONFIG, regA, unix.FSCONFIG_CMD_CREATE, 0, 0, 0)
+	p.Call("mount /proc", unix.SYS_FSMOUNT, regA, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC).Save(regProc)
+	p.Call("enter the mount namespace", unix.SYS_SETNS, sh.ns, unix.CLONE_NEWNS)
+	p.Call("copy the mount namespace", unix.SYS_UNSHARE, unix.CLONE_NEWNS|unix.CLONE_NEWCGROUP)
+
+	disk, root := stash+"disk/", ""
+	p.Call("mount the disk", unix.SYS_MOUNT, "tmpfs", disk, "tmpfs", mountFlags,
+		fmt.Sprintf("mode=755,size=%d,nr_inodes=%d", b.spec.Limits.Disk, b.spec.Limits.Inodes+16))
+	if sh.overlay {
+		root = stash + "new"
+		if err := b.overlay(&p, disk, root); err != nil {
+			return nil, err
+		}
+	}
+	for _, d := range []struct {
+		name, target string
+		mode         int
+	}{{"workspace", sandbox.Workspace, 0o755}, {"tmp", "/tmp", 0o1777}, {"shm", "/dev/shm", 0o1777}, {"run", "/run", 0o755}} {
+		p.Call("make "+d.target, unix.SYS_MKDIRAT, at, disk+d.name, d.mode)
+		b.give(&p, disk+d.name)
+		if sh.overlay {
+			p.Call("make "+d.target, unix.SYS_MKDIRAT, at, root+d.target, 0o755).Allow(unix.EEXIST, unix.EROFS)
+		}
+		p.Call("mount "+d.target, unix.SYS_MOUNT, disk+d.name, root+d.target, "", unix.MS_BIND, 0)
+	}
+	p.Call("make "+scripts, unix.SYS_MKDIRAT, at, root+scripts, 0o755)
+	b.give(&p, root+scripts)
+	for _, l := range sh.late {
+		if err := b.late(&p, l, root); err != nil {
+			return nil, err
+		}
+	}
+	if sh.overlay {
+		p.Call("enter the root", unix.SYS_CHDIR, root)
+		p.Call("pivot to the root", unix.SYS_PIVOT_ROOT, ".", ".")
+		p.Call("drop the old root", unix.SYS_UMOUNT2, ".", unix.MNT_DETACH)
+	} else {
+		p.Call("drop the stash", unix.SYS_UMOUNT2, strings.TrimSuffix(stash, "/"), unix.MNT_DETACH)
+	}
+	p.Call("enter the root", unix.SYS_CHDIR, "/")
+	p.Call("mount /proc", unix.SYS_MOVE_MOUNT, regProc, "", at, "/proc", unix.MOVE_MOUNT_F_EMPTY_PATH)
+	for _, d := range h.maskDirs {
+		p.Call("mask "+d, unix.SYS_MOUNT, "/dev/pts", d, "", unix.MS_BIND, 0) // an empty folder still
+	}
+	for _, f := range h.maskFiles {
+		p.Call("mask "+f, unix.SYS_MOUNT, "/dev/null", f, "", unix.MS_BIND, 0)
+	}
+	p.Call("protect /proc/sys", unix.SYS_MOUNT, "/proc/sys", "/proc/sys", "", unix.MS_BIND|unix.MS_REC, 0)
+	p.Call("protect /proc/sys", unix.SYS_MOUNT_SETATTR, at, "/proc/sys", 0, unsafe.Pointer(&readOnly), unsafe.Sizeof(readOnly))
+	p.Call("mount /dev/pts", unix.SYS_MOUNT, "devpts", "/dev/pts", "devpts", unix.MS_NOSUID|unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620")
+	if b.spec.Network != sandbox.NetworkHost {
+		p.Call("loopback", unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0).Save(regA)
+		p.Call("loopback", unix.SYS_IOCTL, regA, unix.SIOCSIFFLAGS, unsafe.Pointer(&loopbackUp))
+	}
+	p.Call("set the host name", unix.SYS_SETHOSTNAME, hostfs.HostName, len(hostfs.HostName))
+	if err := b.dropIDs(&p); err != nil {
+		return nil, err
+	}
+	p.Call("no new privileges", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+	p.Call("not dumpable", unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+	p.Call("name", unix.SYS_PRCTL, unix.PR_SET_NAME, "init")
+	p.Call("keep the end of the spawner in sight", unix.SYS_DUP3, h.hold, 0, 0)
+	p.Report()
+	p.Call("close the rest", unix.SYS_CLOSE_RANGE, 1, ^uint32(0), 0)
+	p.Hold(0)
+	return &p, nil
+}
+
+// give makes the sandbox's user the owner of a folder.
+func (b *box) give(p *rawclone.Program, name string) {
+	p.Call("give "+name, unix.SYS_FCHOWNAT, unix.AT_FDCWD, name, b.slot.uid, b.slot.gid, unix.AT_SYMLINK_NOFOLLOW).Allow(unix.EROFS)
+}
+
+// overlay mounts the sandbox's copy of a folder at root.
+func (b *box) overlay(p *rawclone.Program, disk, root string) error {
+	for _, d := range []string{"upper", "work"} {
+		p.Call("make the overlay", unix.SYS_MKDIRAT, unix.AT_FDCWD, disk+d, 0o755)
+		b.give(p, disk+d)
+	}
+	options := fmt.Sprintf("lowerdir=%slower,upperdir=%supper,workdir=%swork", stash, disk, disk)
+	if !b.server.slots.privileged {
+		options += ",userxattr"
+	}
+	p.Call("mount the overlay", unix.SYS_MOUNT, "overlay", root, "overlay", mountFlags, options)
+	for _, d := range []string{"/dev", "/proc"} {
+		p.Call("make "+d, unix.SYS_MKDIRAT, unix.AT_FDCWD, root+d, 0o755).Allow(unix.EEXIST)
+	}
+	p.Call("mount /dev", unix.SYS_MOUNT, "/dev", root+"/dev", "", unix.MS_BIND|unix.MS_REC, 0)
+	return nil
+}
+
+// late mounts something from the stash.
+func (b *box) late(p *rawclone.Program, l late, root string) error {
+	at := unix.AT_FDCWD
+	for dir := range parents(l.target) {
+		p.Call("make "+dir, unix.SYS_MKDIRAT, at, root+dir, 0o755).Allow(unix.EEXIST, unix.EROFS)
+		b.give(p, root+dir)
+	}
+	if l.file {
+		p.Call("make "+l.target, unix.SYS_OPENAT, at, root+l.target, unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o644).Allow(unix.EROFS, unix.EACCES)
+	} else {
+		p.Call("make "+l.target, unix.SYS_MKDIRAT, at, root+l.target, 0o755).Allow(unix.EEXIST, unix.EROFS)
+	}
+	if l.owner == nil {
+		p.Call("mount "+l.target, unix.SYS_MOUNT, l.source, root+l.target, "", unix.MS_BIND|unix.MS_REC, 0)
+		return nil
+	}
+	space, err := b.slot.space(*l.owner)
+	if err != nil {
+		return err
+	}
+	attr := &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(space)}
+	p.Call("mount "+l.target, unix.SYS_OPEN_TREE, at, l.source, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC).Save(regA)
+	p.Call("mount "+l.target+" with the sandbox's user as its owner", unix.SYS_MOUNT_SETATTR, regA, "", unix.AT_EMPTY_PATH, unsafe.Pointer(attr), unsafe.Sizeof(*attr))
+	p.Call("mount "+l.target, unix.SYS_MOVE_MOUNT, regA, "", at, root+l.target, unix.MOVE_MOUNT_F_EMPTY_PATH)
+	return nil
+}
+
+// parents yields the folders above p, from the top, without the root.
+func parents(p string) func(func(string) bool) {
+	return func(yield func(string) bool) {
+		dir := ""
+		for part := range strings.SplitSeq(strings.Trim(path.Dir(p), "/"), "/") {
+			if part == "" {
+				return
+			}
+			dir += "/" + part
+			if !yield(dir) {
+				return
+			}
+		}
+	}
+}
+
+// dropIDs turns the process into the sandbox's user, without any capability.
+func (b *box) dropIDs(p *rawclone.Program) error {
+	space, err := b.slot.space(b.shape.inside)
+	if err != nil {
+		return err
+	}
+	p.Call("enter the user namespace", unix.SYS_SETNS, space, unix.CLONE_NEWUSER)
+	b.becomeUser(p)
+	return nil
+}
+
+func (b *box) becomeUser(p *rawclone.Program) {
+	in := b.shape.inside
+	p.Call("drop groups", unix.SYS_SETGROUPS, 0, 0).Allow(unix.EPERM) // an ordinary user cannot, and keeps none that anything here belongs to
+	p.Call("set the group", unix.SYS_SETRESGID, in.gid, in.gid, in.gid)
+	p.Call("set the user", unix.SYS_SETRESUID, in.uid, in.uid, in.uid)
+	p.Call("drop capabilities", unix.SYS_CAPSET, unsafe.Pointer(&capHeader), unsafe.Pointer(&noCaps))
+}
+
+// Structures of the kernel that calls point to.
+var (
+	ignore     = [4]uintptr{1} // struct sigaction with SIG_IGN
+	readOnly   = unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
+	loopbackUp = [40]byte{'l', 'o', 16: unix.IFF_UP | unix.IFF_RUNNING} // struct ifreq
+	capHeader  = unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	noCaps     [2]unix.CapUserData
+)
+
+// removeTimeout bounds how long a dead sandbox may take to go.
+const removeTimeout = 10 * time.Second
+
+func timeout() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), removeTimeout)
+}

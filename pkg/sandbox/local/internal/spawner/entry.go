@@ -1,0 +1,130 @@
+// Package spawner is the process that makes and owns the sandboxes of one run: their namespaces, control groups, user
+// ids and commands. sbxrun starts it as a copy of its own binary, in a session, mount namespace and, for an ordinary
+// user, a user namespace of its own, and talks to it over a socket. The end of that socket is the end of every sandbox.
+//
+// What a sandbox is made of is decided here; output, time limits and tar streams belong to the caller in package local.
+//
+// Importing the package is what makes a binary able to be a spawner: its init takes over a process that was started as
+// one and never returns. It comes early, since the package imports little, so that the process stays small: each
+// sandbox begins as a copy of it.
+package spawner
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime/debug"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/wire"
+)
+
+// argv0 tells a process that it is to be a spawner. Its socket is descriptor 3.
+const argv0 = "sbxrun-spawner"
+
+const socketFD = 3
+
+func init() {
+	if len(os.Args) == 1 && os.Args[0] == argv0 {
+		os.Exit(run())
+	}
+}
+
+// Process is a running spawner, as its parent sees it.
+type Process struct {
+	Conn *wire.Conn
+	PID  int
+	done chan struct{}
+	err  error
+}
+
+// Start starts a spawner. Unless privileged, it becomes root of a user namespace of its own that maps to the caller.
+// The error is that of clone where the namespaces are refused.
+func Start(privileged bool) (*Process, error) {
+	ours, theirs, err := wire.Pair()
+	if err != nil {
+		return nil, err
+	}
+	defer theirs.Close()
+	cmd := &exec.Cmd{
+		Path:       "/proc/self/exe",
+		Args:       []string{argv0},
+		Env:        []string{},
+		Dir:        "/",
+		ExtraFiles: []*os.File{theirs},
+		Stderr:     os.Stderr, // for a panic only
+		SysProcAttr: &syscall.SysProcAttr{
+			Setsid:     true,
+			Cloneflags: syscall.CLONE_NEWNS,
+		},
+	}
+	if !privileged {
+		attr := cmd.SysProcAttr
+		attr.Cloneflags |= syscall.CLONE_NEWUSER
+		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
+		attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
+	}
+	if err := cmd.Start(); err != nil {
+		ours.Close()
+		return nil, err
+	}
+	p := &Process{PID: cmd.Process.Pid, done: make(chan struct{})}
+	go func() {
+		p.err = cmd.Wait()
+		close(p.done)
+	}()
+	if p.Conn, err = wire.NewConn(ours); err != nil {
+		cmd.Process.Kill()
+		return nil, err
+	}
+	return p, nil
+}
+
+// Done is closed when the spawner has ended; Err is nil then if it has taken everything down.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Err says how the spawner ended.
+func (p *Process) Err() error { <-p.done; return p.err }
+
+// Kill ends the spawner without cleaning up. Its sandboxes end with it, their control groups stay.
+func (p *Process) Kill() { syscall.Kill(p.PID, syscall.SIGKILL) }
+
+// run is the main function of a spawner.
+func run() int {
+	debug.SetGCPercent(200)
+	if err := harden(); err != nil {
+		fmt.Fprintln(os.Stderr, "sbxrun: spawner:", err)
+		return 1
+	}
+	conn, err := wire.NewConn(os.NewFile(socketFD, "socket"))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "sbxrun: spawner:", err)
+		return 1
+	}
+	s, err := newServer(conn)
+	if err == nil {
+		err = s.serve()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "sbxrun: spawner:", err)
+		return 1
+	}
+	return 0
+}
+
+// harden keeps other processes of the user out of this one and of what it clones.
+func harden() error {
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return fmt.Errorf("not dumpable: %w", err)
+	}
+	unix.Umask(0)
+	err := errors.Join(
+		unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""),
+		// Nothing but the socket and the standard streams is open; those are /dev/null but for stderr.
+		unix.CloseRange(socketFD, ^uint(0), unix.CLOSE_RANGE_CLOEXEC),
+	)
+	return err
+}

@@ -1,0 +1,284 @@
+package spawner
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sbxrun/sbxrun/pkg/sandbox"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/cgroup"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/rawclone"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/wire"
+)
+
+// step is a command that runs.
+type step struct {
+	pid, pidfd int
+	mark       uint64
+}
+
+// exec runs a command and returns when its main process has ended. It owns files.
+func (s *server) exec(seq uint64, req wire.Exec, files []int) (*wire.Ended, error) {
+	b, err := s.find(req.ID)
+	if err != nil {
+		wire.CloseAll(files)
+		return nil, err
+	}
+	st := &step{mark: s.nextMark()}
+	before, err := b.group.Events()
+	if err != nil {
+		before = cgroup.Events{}
+	}
+	start := time.Now()
+	c, err := b.startStep(req, st, files)
+	wire.CloseAll(files)
+	if err != nil {
+		if b.died() {
+			return &wire.Ended{Status: int(unix.SIGKILL), Died: true, Limit: b.struck(before, true)}, nil
+		}
+		return nil, err
+	}
+	defer c.Close()
+	defer unix.Close(st.pidfd)
+	b.mu.Lock()
+	b.steps[seq] = st
+	b.mu.Unlock()
+	var usage unix.Rusage
+	ws := waitEnd(st.pidfd, st.pid, &usage)
+	end := time.Now()
+	b.mu.Lock()
+	delete(b.steps, seq)
+	b.mu.Unlock()
+	if err := c.Failure(); err != nil {
+		return nil, b.stepError(err, req)
+	}
+	res := &wire.Ended{
+		Status:   int(ws),
+		CPU:      time.Duration(usage.Utime.Nano() + usage.Stime.Nano()),
+		MaxRSS:   usage.Maxrss << 10,
+		Duration: end.Sub(start),
+	}
+	if ws.Signaled() && ws.Signal() == unix.SIGKILL {
+		// The command may have been killed by the end of the sandbox, which the kernel tells a moment later.
+		select {
+		case <-b.gone:
+		case <-time.After(2 * time.Millisecond):
+		}
+		res.Died = b.died()
+	}
+	if ws != 0 {
+		res.Limit = b.struck(before, res.Died)
+	}
+	return res, nil
+}
+
+// struck says which limit of the sandbox was hit since before.
+func (b *box) struck(before cgroup.Events, died bool) sandbox.Limit {
+	after, err := b.group.Events()
+	var full unix.Statfs_t
+	switch {
+	case err == nil && after.OOMKills > before.OOMKills:
+		return sandbox.LimitOOM
+	case err == nil && after.PIDsMax > before.PIDsMax:
+		return sandbox.LimitPIDs
+	case !died && unix.Fstatfs(b.disk, &full) == nil && (full.Bavail == 0 || full.Ffree == 0):
+		return sandbox.LimitDisk
+	}
+	return sandbox.LimitNone
+}
+
+// nextMark returns the number that marks a command's processes; see mark.
+func (s *server) nextMark() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.marks++
+	return firstMark - s.marks
+}
+
+// startStep starts the main process of a command.
+func (b *box) startStep(req wire.Exec, st *step, files []int) (*rawclone.Child, error) {
+	want := 2
+	if req.Stdin {
+		want = 3
+	}
+	if len(files) != want || len(req.Argv) == 0 {
+		return nil, fmt.Errorf("a command with %d arguments came with %d files", len(req.Argv), len(files))
+	}
+	for _, fd := range files { // so that /dev/stdout can be opened
+		if err := unix.Fchown(fd, b.slot.uid, b.slot.gid); err != nil {
+			return nil, err
+		}
+	}
+	var p rawclone.Program
+	b.enter(&p)
+	p.Call("own session", unix.SYS_SETSID)
+	b.limits(&p, st)
+	b.becomeNobody(&p)
+	argv := req.Argv
+	if len(req.Script) > 0 {
+		argv = append(slices.Clone(argv), b.script(&p, req.Script))
+	}
+	dir := absolute(req.Dir)
+	p.Call(callChdir, unix.SYS_CHDIR, dir)
+	if req.Stdin {
+		p.Call("stdin", unix.SYS_DUP3, files[0], 0, 0)
+		files = files[1:]
+	} else {
+		p.Call("stdin", unix.SYS_OPENAT, unix.AT_FDCWD, "/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0).Save(regA)
+		p.Call("stdin", unix.SYS_DUP3, regA, 0, 0)
+	}
+	p.Call("stdout", unix.SYS_DUP3, files[0], 1, 0)
+	p.Call("stderr", unix.SYS_DUP3, files[1], 2, 0)
+	p.Call("umask", unix.SYS_UMASK, 0o022)
+	p.ResetSignals(true)
+	env := b.environ(req, dir)
+	name := argv[0]
+	p.Exec(lookup(name, env["PATH"]), argv, flatten(env),
+		"sbxrun: "+name+": not found\n", "sbxrun: "+name+": permission denied\n", "sbxrun: "+name+": cannot be executed\n")
+	c, err := p.Start(0)
+	if err != nil {
+		return nil, b.stepError(err, req)
+	}
+	st.pid = c.PID
+	if st.pidfd, err = unix.PidfdOpen(c.PID, unix.PIDFD_NONBLOCK); err != nil {
+		unix.Kill(c.PID, unix.SIGKILL)
+		rawclone.Wait(c.PID, nil)
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+const (
+	callChdir = "working directory"
+	callEnter = "enter the sandbox"
+)
+
+// enter adds the calls that bring a process into the sandbox, as its user's superior still.
+func (b *box) enter(p *rawclone.Program) {
+	// What runs in a sandbox is to be killed for memory before what runs beside it.
+	p.Call("oom score", unix.SYS_OPENAT, unix.AT_FDCWD, "/proc/self/oom_score_adj", unix.O_WRONLY|unix.O_CLOEXEC, 0).Save(regA).Ignore()
+	p.Call("oom score", unix.SYS_WRITE, regA, "500", 3).Ignore()
+	for _, fd := range b.procs {
+		p.Call("join the control group", unix.SYS_WRITE, fd, "0", 1)
+	}
+	flags := unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUSER
+	if b.spec.Network != sandbox.NetworkHost {
+		flags |= unix.CLONE_NEWNET
+	}
+	p.Call(callEnter, unix.SYS_SETNS, b.pidfd, flags)
+	p.Fork("fork", 0)
+}
+
+// limits sets what the kernel limits for each process, and the mark.
+func (b *box) limits(p *rawclone.Program, st *step) {
+	set := func(name string, resource int, value uint64) {
+		p.Call(name, unix.SYS_PRLIMIT64, 0, resource, unsafe.Pointer(&unix.Rlimit{Cur: value, Max: value}), 0)
+	}
+	set("limit of open files", unix.RLIMIT_NOFILE, min(uint64(b.spec.Limits.Files), b.server.host.openFiles))
+	set("limit of core dumps", unix.RLIMIT_CORE, 0)
+	set("mark", markLimit, st.mark)
+}
+
+// becomeNobody turns the process into the sandbox's user for good.
+func (b *box) becomeNobody(p *rawclone.Program) {
+	for c := 0; c <= b.server.host.lastCap; c++ {
+		p.Call("drop capabilities", unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, c, 0, 0, 0)
+	}
+	b.becomeUser(p)
+	p.Call("no new privileges", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+}
+
+// script puts a script into a file and returns its path. The name comes from the content, so that it is the same in
+// every run and messages that tell it can be compared; the rename makes that right for commands that run at once.
+func (b *box) script(p *rawclone.Program, content []byte) string {
+	sum := sha256.Sum256(content)
+	name := scripts + "/" + hex.EncodeToString(sum[:4])
+	own := fmt.Sprintf("%s.%d", name, b.server.nextMark())
+	p.Call(callScript, unix.SYS_OPENAT, unix.AT_FDCWD, own, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o755).Save(regA)
+	p.Call(callScript, unix.SYS_WRITE, regA, content, len(content))
+	p.Call(callScript, unix.SYS_CLOSE, regA)
+	p.Call(callScript, unix.SYS_RENAMEAT, unix.AT_FDCWD, own, unix.AT_FDCWD, name)
+	return name
+}
+
+const callScript = "write the script"
+
+// stepError gives the failure of a call before the command its kind.
+func (b *box) stepError(err error, req wire.Exec) error {
+	e, ok := err.(*rawclone.Error)
+	if !ok {
+		return fmt.Errorf("command: %w", err)
+	}
+	switch {
+	case e.Name == callChdir && e.Errno == unix.ENOENT:
+		return kinded(sandbox.KindNotFound, "working directory %q does not exist", req.Dir)
+	case e.Name == callChdir:
+		return kinded(sandbox.KindInvalid, "working directory %q: %w", req.Dir, e.Errno)
+	case e.Errno == unix.ENOSPC:
+		return kinded(sandbox.KindNoSpace, "command: %w", err)
+	case b.isReleased():
+		return kinded(sandbox.KindReleased, "the sandbox was released")
+	}
+	return fmt.Errorf("command: %w", err)
+}
+
+func (b *box) isReleased() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.released
+}
+
+// environ is the base environment with what the command adds.
+func (b *box) environ(req wire.Exec, dir string) map[string]string {
+	env := map[string]string{
+		"PATH": b.shape.path, "HOME": sandbox.Workspace, "PWD": dir, "TMPDIR": "/tmp", "LANG": "C.UTF-8", "TZ": "UTC",
+		"SBXRUN_WORKSPACE": sandbox.Workspace,
+	}
+	maps.Copy(env, req.Env)
+	return env
+}
+
+func flatten(env map[string]string) []string {
+	list := make([]string, 0, len(env))
+	for _, k := range slices.Sorted(maps.Keys(env)) {
+		list = append(list, k+"="+env[k])
+	}
+	return list
+}
+
+// lookup returns the paths at which a program may be.
+func lookup(name, search string) []string {
+	if strings.Contains(name, "/") {
+		return []string{name}
+	}
+	var paths []string
+	for dir := range strings.SplitSeq(search, ":") {
+		if dir == "" {
+			dir = "."
+		}
+		paths = append(paths, dir+"/"+name)
+	}
+	return paths
+}
+
+func absolute(p string) string {
+	if path.IsAbs(p) {
+		return path.Clean(p)
+	}
+	return path.Join(sandbox.Workspace, p)
+}
+
+// hasNUL says whether a string cannot be passed to the kernel.
+func hasNUL(ss ...string) bool {
+	return slices.ContainsFunc(ss, func(s string) bool { return bytes.IndexByte([]byte(s), 0) >= 0 })
+}

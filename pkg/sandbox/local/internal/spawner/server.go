@@ -1,0 +1,207 @@
+package spawner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sbxrun/sbxrun/pkg/sandbox"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/wire"
+)
+
+// server is the state of a spawner.
+type server struct {
+	conn  *wire.Conn
+	hello wire.Hello
+	host  host
+
+	shapes shapes
+	slots  slots
+
+	mu      sync.Mutex
+	boxes   map[string]*box
+	marks   uint64 // of commands, see mark
+	closing bool
+	busy    sync.WaitGroup // requests under way
+}
+
+func newServer(conn *wire.Conn) (*server, error) {
+	runtime.GOMAXPROCS(1) // a clone copies what other threads do meanwhile; with one there is nothing
+	// A signal meant for sbxrun's process group cannot come here, a session of its own; one that does is no reason
+	// to leave sandboxes unowned.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
+
+	s := &server{conn: conn, boxes: map[string]*box{}}
+	var req wire.Request
+	if _, err := conn.Receive(&req); err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil, errors.New("sbxrun ended before it said hello")
+		}
+		return nil, err
+	}
+	if req.Hello == nil {
+		return nil, errors.New("the first message was no hello")
+	}
+	s.hello = *req.Hello
+	var err error
+	if s.host, err = lookAtHost(); err != nil {
+		return nil, err
+	}
+	s.slots = slots{privileged: s.hello.UID == 0, dir: s.hello.State}
+	s.shapes.hello = &s.hello
+	return s, conn.Send(wire.Reply{Seq: req.Seq})
+}
+
+// serve answers requests until the connection ends, then takes everything down.
+func (s *server) serve() error {
+	for {
+		var req wire.Request
+		files, err := s.conn.Receive(&req)
+		if err != nil {
+			if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+				err = nil
+			}
+			return errors.Join(err, s.shutdown())
+		}
+		s.busy.Add(1)
+		go func() {
+			defer s.busy.Done()
+			s.answer(req, files)
+		}()
+	}
+}
+
+func (s *server) answer(req wire.Request, files []int) {
+	reply := wire.Reply{Seq: req.Seq}
+	var out []int
+	var err error
+	switch {
+	case req.Create != nil:
+		var host string
+		host, out, err = s.create(*req.Create)
+		reply.Created = &wire.Created{Host: host}
+	case req.Exec != nil:
+		reply.Ended, err = s.exec(req.Seq, *req.Exec, files)
+		files = nil // exec has closed them, long before it returns
+	case req.Signal != nil:
+		err = s.signal(*req.Signal)
+	case req.Send != nil:
+		err = s.send(*req.Send, files)
+	case req.Open != nil:
+		out, err = s.open(*req.Open)
+	case req.Release != nil:
+		err = s.release(req.Release.ID)
+	default:
+		err = errors.New("a request without content")
+	}
+	wire.CloseAll(files)
+	reply.Err = wireError(err)
+	// An error means that sbxrun is gone, which serve is about to see.
+	_ = s.conn.Send(reply, out...)
+	wire.CloseAll(out)
+}
+
+func wireError(err error) *wire.Error {
+	if err == nil {
+		return nil
+	}
+	var errno syscall.Errno
+	errors.As(err, &errno)
+	var e *kindError
+	if errors.As(err, &e) {
+		return &wire.Error{Kind: e.kind, Text: err.Error(), Errno: int(errno)}
+	}
+	return &wire.Error{Kind: sandbox.KindInternal, Text: err.Error(), Errno: int(errno)}
+}
+
+// kindError gives an error the kind that the caller of the provider sees.
+type kindError struct {
+	kind sandbox.Kind
+	err  error
+}
+
+func (e *kindError) Error() string { return e.err.Error() }
+func (e *kindError) Unwrap() error { return e.err }
+
+func kinded(kind sandbox.Kind, format string, args ...any) error {
+	return &kindError{kind, fmt.Errorf(format, args...)}
+}
+
+// shutdown takes everything down: at once, since nobody is left to wait for anything else.
+func (s *server) shutdown() error {
+	s.mu.Lock()
+	s.closing = true
+	boxes := make([]*box, 0, len(s.boxes))
+	for _, b := range s.boxes {
+		boxes = append(boxes, b)
+	}
+	s.mu.Unlock()
+	for _, b := range boxes { // all of them before waiting for one
+		b.kill()
+	}
+	var errs []error
+	for _, b := range boxes {
+		errs = append(errs, b.remove())
+	}
+	s.busy.Wait() // a create that was under way has released what it made
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	_, err := s.hello.Cgroups.Sweep(ctx, func(run string) bool { return run != s.hello.Run })
+	s.slots.close()
+	return errors.Join(append(errs, err)...)
+}
+
+// host is what of the kernel and the host is the same for all sandboxes.
+type host struct {
+	lastCap    int
+	openFiles  uint64 // the hard limit
+	maskDirs   []string
+	maskFiles  []string
+	hold       int // every sandbox's init reads it; the other end is held here only
+	holdWriter int
+	devices    []string
+}
+
+func lookAtHost() (h host, err error) {
+	b, err := os.ReadFile("/proc/sys/kernel/cap_last_cap")
+	if err != nil {
+		return h, err
+	}
+	if _, err := fmt.Sscan(string(b), &h.lastCap); err != nil {
+		return h, fmt.Errorf("cap_last_cap: %w", err)
+	}
+	var files unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
+		return h, err
+	}
+	h.openFiles = files.Max
+	h.maskDirs = existing("/proc/acpi", "/proc/scsi", "/proc/asound", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/driver")
+	h.maskFiles = existing("/proc/kcore", "/proc/keys", "/proc/key-users", "/proc/timer_list", "/proc/sched_debug",
+		"/proc/sysrq-trigger", "/proc/kallsyms", "/proc/kpagecount", "/proc/kpageflags", "/proc/kpagecgroup", "/proc/vmallocinfo",
+		"/proc/config.gz")
+	h.devices = existing("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty")
+	var pp [2]int
+	if err := unix.Pipe2(pp[:], unix.O_CLOEXEC); err != nil {
+		return h, err
+	}
+	h.hold, h.holdWriter = pp[0], pp[1]
+	return h, nil
+}
+
+func existing(paths ...string) (there []string) {
+	for _, p := range paths {
+		if _, err := os.Lstat(p); err == nil {
+			there = append(there, p)
+		}
+	}
+	return there
+}

@@ -1,0 +1,166 @@
+package spawner
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sbxrun/sbxrun/pkg/sandbox"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/rawclone"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/wire"
+)
+
+// The processes of a command are told from those of other commands of the same sandbox by a mark that the kernel hands
+// down to every child and that a process without privileges can only lower: the limit on the time of a real-time
+// process, which nothing in a sandbox may become. Marks go down from command to command, so that a process cannot
+// take the mark of one that began before its own; an unknown mark counts as everyone's.
+const (
+	markLimit = unix.RLIMIT_RTTIME
+	firstMark = uint64(1) << 62
+)
+
+// killPatience bounds how long the processes of a command are hunted one by one.
+const killPatience = 3 * time.Second
+
+// signal sends a signal to everything that a command started. For KILL it returns when nothing of it is left.
+func (s *server) signal(req wire.Signal) error {
+	b, err := s.find(req.ID)
+	if err != nil {
+		return nil // released: nothing runs
+	}
+	b.mu.Lock()
+	st := b.steps[req.Exec]
+	others := map[uint64]bool{}
+	var roots []int
+	for _, o := range b.steps {
+		roots = append(roots, o.pid)
+		if o != st {
+			others[o.mark] = true
+		}
+	}
+	b.mu.Unlock()
+	if st == nil {
+		return nil // it ended by itself
+	}
+	sig := unix.Signal(req.Signal)
+	if len(others) == 0 {
+		return b.signalAll(sig)
+	}
+	deadline := time.Now().Add(killPatience)
+	for {
+		hit := 0
+		for _, pid := range descendants(append(roots, b.init)) {
+			if pid == b.init {
+				continue
+			}
+			// The descriptor keeps the number from being used again between the look and the signal.
+			fd, err := unix.PidfdOpen(pid, 0)
+			if err != nil {
+				continue
+			}
+			if m, ok := mark(pid); ok && (m == st.mark || !others[m]) && unix.PidfdSendSignal(fd, sig, nil, 0) == nil {
+				hit++
+			}
+			unix.Close(fd)
+		}
+		if hit == 0 || sig != unix.SIGKILL {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%d processes of a command do not end", hit)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// signalAll sends a signal to every process of the sandbox but its first, which takes one call from within that no
+// fork escapes.
+func (b *box) signalAll(sig unix.Signal) error {
+	var p rawclone.Program
+	b.enter(&p)
+	p.Call("signal", unix.SYS_KILL, -1, int(sig)).Allow(unix.ESRCH)
+	p.Report()
+	p.Exit(0)
+	c, err := p.Start(0)
+	if err != nil {
+		select {
+		case <-b.gone:
+			return nil
+		default:
+			return err
+		}
+	}
+	defer c.Close()
+	_, err = rawclone.Wait(c.PID, nil)
+	return err
+}
+
+// descendants lists processes and all that came from them.
+func descendants(pids []int) []int {
+	seen := map[int]bool{}
+	var list []int
+	for len(pids) > 0 {
+		pid := pids[len(pids)-1]
+		pids = pids[:len(pids)-1]
+		if seen[pid] {
+			continue
+		}
+		seen[pid] = true
+		list = append(list, pid)
+		tasks, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+		for _, t := range tasks {
+			b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/children", pid, t.Name()))
+			if err != nil {
+				continue
+			}
+			for f := range bytes.FieldsSeq(b) {
+				if n, err := strconv.Atoi(string(f)); err == nil {
+					pids = append(pids, n)
+				}
+			}
+		}
+	}
+	return list
+}
+
+// mark reads the mark of a process; ok is false where it has ended.
+func mark(pid int) (m uint64, ok bool) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", pid))
+	if err != nil {
+		return 0, false
+	}
+	const name = "Max realtime timeout"
+	_, rest, found := bytes.Cut(b, []byte(name))
+	if !found {
+		return 0, false
+	}
+	var soft, hard string
+	if _, err := fmt.Sscan(string(rest), &soft, &hard); err != nil {
+		return 0, false
+	}
+	m, err = strconv.ParseUint(hard, 10, 64)
+	return m, err == nil || hard == "unlimited"
+}
+
+// oneOf is used by the approximation of limits: the processes of the sandbox, without its first.
+func (b *box) processes() []int {
+	b.mu.Lock()
+	roots := []int{b.init}
+	for _, st := range b.steps {
+		roots = append(roots, st.pid)
+	}
+	b.mu.Unlock()
+	var list []int
+	for _, pid := range descendants(roots) {
+		if pid != b.init {
+			list = append(list, pid)
+		}
+	}
+	return list
+}
+
+var _ = sandbox.LimitNone

@@ -1,0 +1,152 @@
+package spawner
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/rawclone"
+)
+
+// The ids of root's sandboxes on the host: beyond those that systemd-nspawn and subordinate id files use, and below
+// what is reserved as negative in signed arithmetic. A run takes a block of them by a lock on a file, so that no two
+// sandboxes of the machine share an id.
+const (
+	firstID   = 0x70000000
+	blockSize = 1024
+	blocks    = 4096
+)
+
+// slots hands out user ids. A slot is used by one sandbox at a time and used again afterwards, together with its user
+// namespaces, which are slow to make.
+type slots struct {
+	privileged bool
+	dir        string
+
+	mu    sync.Mutex
+	free  []*slot
+	taken int
+	block int
+	lock  *os.File
+}
+
+// slot is a user id of the host. uid is as the spawner numbers it.
+type slot struct {
+	uid, gid int
+	mu       sync.Mutex
+	spaces   map[ids]int // user namespaces, by what they call the slot's ids
+}
+
+type ids struct{ uid, gid int }
+
+func (s *slots) get() (*slot, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := len(s.free); n > 0 {
+		sl := s.free[n-1]
+		s.free = s.free[:n-1]
+		return sl, nil
+	}
+	sl := &slot{spaces: map[ids]int{}}
+	if s.privileged {
+		if s.lock == nil {
+			if err := s.takeBlock(); err != nil {
+				return nil, err
+			}
+		}
+		if s.taken == blockSize {
+			return nil, fmt.Errorf("more than %d sandboxes at a time", blockSize)
+		}
+		sl.uid = firstID + s.block*blockSize + s.taken
+		sl.gid = sl.uid
+	}
+	s.taken++
+	return sl, nil
+}
+
+func (s *slots) put(sl *slot) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.free = append(s.free, sl)
+}
+
+func (s *slots) takeBlock() error {
+	for i := range blocks {
+		f, err := os.OpenFile(filepath.Join(s.dir, fmt.Sprintf("ids-%d.lock", i)), os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			return fmt.Errorf("user ids: %w", err)
+		}
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			s.lock, s.block = f, i
+			return nil
+		}
+		f.Close()
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return fmt.Errorf("user ids: lock %s: %w", f.Name(), err)
+		}
+	}
+	return errors.New("user ids: every block of ids is in use by another run")
+}
+
+func (s *slots) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lock != nil {
+		s.lock.Close() // the file stays: removing it would let two runs lock two files of one name
+	}
+}
+
+// space returns a user namespace in which the slot's ids are called inside.
+func (sl *slot) space(inside ids) (fd int, err error) {
+	sl.mu.Lock()
+	defer sl.mu.Unlock()
+	if fd, ok := sl.spaces[inside]; ok {
+		return fd, nil
+	}
+	if fd, err = newUserNamespace(inside, ids{sl.uid, sl.gid}); err == nil {
+		sl.spaces[inside] = fd
+	}
+	return fd, err
+}
+
+// newUserNamespace makes a user namespace that maps one user and group id. It stays as long as the descriptor.
+func newUserNamespace(inside, outside ids) (fd int, err error) {
+	var pp [2]int
+	if err := unix.Pipe2(pp[:], unix.O_CLOEXEC); err != nil {
+		return -1, err
+	}
+	defer unix.Close(pp[0])
+	defer unix.Close(pp[1])
+	var p rawclone.Program
+	p.Call("close", unix.SYS_CLOSE, pp[1])
+	p.Report()
+	p.Hold(pp[0])
+	c, err := p.Start(unix.CLONE_NEWUSER)
+	if err != nil {
+		return -1, fmt.Errorf("user namespace: %w", err)
+	}
+	defer func() {
+		unix.Kill(c.PID, unix.SIGKILL)
+		rawclone.Wait(c.PID, nil)
+		c.Close()
+	}()
+	dir := fmt.Sprintf("/proc/%d/", c.PID)
+	for _, m := range []struct {
+		file            string
+		inside, outside int
+	}{{"uid_map", inside.uid, outside.uid}, {"gid_map", inside.gid, outside.gid}} {
+		if err := os.WriteFile(dir+m.file, fmt.Appendf(nil, "%d %d 1\n", m.inside, m.outside), 0); err != nil {
+			return -1, fmt.Errorf("user namespace: %w", err)
+		}
+	}
+	fd, err = unix.Open(dir+"ns/user", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("user namespace: %w", err)
+	}
+	return fd, nil
+}

@@ -1,0 +1,222 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/sbxrun/sbxrun/pkg/sandbox"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/cgroup"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/spawner"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/userns"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/wire"
+)
+
+// Options of Open.
+type Options struct {
+	sandbox.Run
+	// AllowNoIsolation lets specs ask for sandbox.IsolationNone, which isolates nothing.
+	AllowNoIsolation bool
+}
+
+// Provider makes sandboxes of namespaces of the Linux kernel.
+type Provider struct {
+	opts    Options
+	cgroups *cgroup.Manager
+	state   string
+	owner   *os.File // the lock that tells others that the run lives
+
+	mu        sync.Mutex
+	spawner   *client // nil until the first sandbox
+	boxes     map[string]held
+	next      int
+	acquiring sync.WaitGroup
+	closed    bool
+}
+
+// held is a sandbox that Close has to release.
+type held interface {
+	Release(ctx context.Context) error
+}
+
+// Open makes a provider. It starts no process; the first Acquire does, or Warm.
+func Open(ctx context.Context, opts Options) (*Provider, error) {
+	fail := func(kind sandbox.Kind, err error) (*Provider, error) {
+		return nil, &sandbox.Error{Op: "open", Kind: kind, Err: err}
+	}
+	if !filepath.IsAbs(opts.Dir) || !validRun(opts.ID) {
+		return fail(sandbox.KindInvalid, fmt.Errorf("run %q in %q: want an id of at most 24 characters of [a-z0-9-] and an absolute folder", opts.ID, opts.Dir))
+	}
+	state, err := stateDir()
+	if err != nil {
+		return fail(sandbox.KindUnavailable, err)
+	}
+	p := &Provider{opts: opts, state: state, boxes: map[string]held{}}
+	if p.owner, err = own(state, opts.ID); err != nil {
+		return fail(sandbox.KindUnavailable, err)
+	}
+	return p, nil
+}
+
+func validRun(id string) bool {
+	for _, r := range id {
+		if (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' {
+			return false
+		}
+	}
+	return id != "" && len(id) <= 24
+}
+
+// start returns the running spawner, started by the first caller. It is called with mu held.
+func (p *Provider) start(ctx context.Context) (*client, error) {
+	if p.spawner != nil {
+		return p.spawner, nil
+	}
+	root := os.Geteuid() == 0
+	if root && !isPrivileged() {
+		return nil, &sandbox.Error{Op: "acquire", Kind: sandbox.KindUnsupported, Err: errors.New(
+			"this root has no CAP_SYS_ADMIN (a container's, probably), and a sandbox would run as root of the host: run sbxrun as an ordinary user, or give the container --cap-add SYS_ADMIN")}
+	}
+	proc, err := spawner.Start(root)
+	if err != nil {
+		if !root {
+			err = userns.Explain(userns.StepClone, err)
+		}
+		return nil, &sandbox.Error{Op: "acquire", Kind: sandbox.KindUnsupported, Err: err}
+	}
+	c := newClient(proc)
+	p.cgroups = cgroup.Detect(ctx, cgroup.Options{PID: proc.PID, RunID: p.opts.ID})
+	wd, err := os.Getwd()
+	if err != nil {
+		wd = "/"
+	}
+	hello := &wire.Hello{
+		Run: p.opts.ID, State: p.state, Path: os.Getenv("PATH"), Home: os.Getenv("HOME"), Dir: wd,
+		Env: toolchainEnv(), UID: os.Geteuid(), Cgroups: *p.cgroups,
+	}
+	if _, _, err := c.call(ctx, wire.Request{Hello: hello}); err != nil {
+		proc.Kill()
+		return nil, wrap(ctx, "acquire", "", err)
+	}
+	p.spawner = c
+	return c, nil
+}
+
+// toolchainEnv are the variables of the host that say where programs are; nothing else of its environment leaves the process.
+func toolchainEnv() map[string]string {
+	env := map[string]string{}
+	for _, name := range []string{
+		"PYENV_ROOT", "PYENV_VERSION", "ASDF_DIR", "ASDF_DATA_DIR", "NVM_DIR", "NVM_BIN", "CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN",
+		"CONDA_PREFIX", "VIRTUAL_ENV", "GOROOT", "JAVA_HOME", "RUNNER_TOOL_CACHE", "MISE_DATA_DIR", "RBENV_ROOT", "RBENV_VERSION",
+		"NODENV_ROOT", "GOENV_ROOT", "SDKMAN_DIR", "VOLTA_HOME", "XDG_DATA_HOME", "HOMEBREW_PREFIX",
+	} {
+		if v, ok := os.LookupEnv(name); ok {
+			env[name] = v
+		}
+	}
+	return env
+}
+
+// Acquire makes a sandbox.
+func (p *Provider) Acquire(ctx context.Context, spec sandbox.Spec) (sandbox.Sandbox, error) {
+	fail := func(kind sandbox.Kind, format string, args ...any) (sandbox.Sandbox, error) {
+		return nil, &sandbox.Error{Op: "acquire", Kind: kind, Err: fmt.Errorf(format, args...)}
+	}
+	spec.Limits = spec.Limits.WithDefaults()
+	if spec.Network == "" {
+		spec.Network = sandbox.NetworkNone
+	}
+	switch spec.Network {
+	case sandbox.NetworkNone, sandbox.NetworkCase, sandbox.NetworkHost:
+	default:
+		return fail(sandbox.KindUnsupported, "network %q: want none, case or host", spec.Network)
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return fail(sandbox.KindReleased, "the provider was closed")
+	}
+	p.next++
+	id := p.opts.ID + "-" + strconv.Itoa(p.next)
+	p.acquiring.Add(1)
+	defer p.acquiring.Done()
+	var c *client
+	var err error
+	switch spec.Local.Isolation {
+	case "", sandbox.IsolationNamespaces:
+		c, err = p.start(ctx)
+	case sandbox.IsolationNone:
+	default:
+		err = &sandbox.Error{Op: "acquire", Kind: sandbox.KindUnsupported, Err: fmt.Errorf("isolation %q: want namespaces or none", spec.Local.Isolation)}
+	}
+	p.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	var sb interface {
+		sandbox.Sandbox
+		held
+	}
+	if c == nil {
+		sb, err = p.acquireBare(id, spec)
+	} else {
+		sb, err = p.acquireBox(ctx, c, id, spec)
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	p.boxes[id] = sb
+	p.mu.Unlock()
+	return sb, nil
+}
+
+func (p *Provider) forget(id string) {
+	p.mu.Lock()
+	delete(p.boxes, id)
+	p.mu.Unlock()
+}
+
+// closeTimeout bounds how long the spawner may take to end when everything is released.
+const closeTimeout = 15 * time.Second
+
+// Close releases every sandbox and ends the spawner.
+func (p *Provider) Close(ctx context.Context) error {
+	p.mu.Lock()
+	first := !p.closed
+	p.closed = true
+	p.mu.Unlock()
+	if !first {
+		return nil
+	}
+	p.acquiring.Wait()
+	p.mu.Lock()
+	boxes := make([]held, 0, len(p.boxes))
+	for _, b := range p.boxes {
+		boxes = append(boxes, b)
+	}
+	c := p.spawner
+	p.mu.Unlock()
+	errs := make([]error, len(boxes))
+	var wg sync.WaitGroup
+	for i, b := range boxes {
+		wg.Go(func() { errs[i] = b.Release(ctx) })
+	}
+	wg.Wait()
+	if c != nil {
+		errs = append(errs, c.close(ctx), p.cgroups.Close())
+	}
+	errs = append(errs, disown(p.owner))
+	if err := errors.Join(errs...); err != nil {
+		return &sandbox.Error{Op: "close", Kind: sandbox.KindInternal, Err: err}
+	}
+	return nil
+}

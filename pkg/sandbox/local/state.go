@@ -1,0 +1,80 @@
+package local
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// stateDir returns the folder that all runs of this user share for their locks, made if need be. Nobody else can write
+// to it, or what a run believes of others could be forged.
+func stateDir() (string, error) {
+	dir := "/run/sbxrun"
+	if uid := os.Geteuid(); uid != 0 {
+		dir = filepath.Join(os.TempDir(), "sbxrun-"+strconv.Itoa(uid))
+		if x := os.Getenv("XDG_RUNTIME_DIR"); x != "" {
+			if info, err := os.Stat(x); err == nil && info.IsDir() && owner(info) == uid {
+				dir = filepath.Join(x, "sbxrun")
+			}
+		}
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return "", fmt.Errorf("state folder: %w", err)
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return "", fmt.Errorf("state folder: %w", err)
+	}
+	if !info.IsDir() || owner(info) != os.Geteuid() || info.Mode().Perm()&0o077 != 0 {
+		return "", fmt.Errorf("state folder %s: want a folder of user %d with mode 0700; remove it", dir, os.Geteuid())
+	}
+	return dir, nil
+}
+
+func owner(info os.FileInfo) int {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return int(st.Uid)
+	}
+	return -1
+}
+
+// runLock is the name of the file that a run holds a lock on while it lives.
+func runLock(state, run string) string { return filepath.Join(state, "run-"+run+".lock") }
+
+// own takes the lock of a run. The spawner inherits nothing of it: it ends by itself when this process does.
+func own(state, run string) (*os.File, error) {
+	name := runLock(state, run)
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock of the run: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock of the run: %s is held: another run has the id %s", name, run)
+	}
+	return f, nil
+}
+
+// disown removes the lock of a run that is over.
+func disown(f *os.File) error {
+	err := os.Remove(f.Name())
+	if errors.Is(err, os.ErrNotExist) {
+		err = nil
+	}
+	return errors.Join(err, f.Close())
+}
+
+// isPrivileged says whether this process may mount.
+func isPrivileged() bool {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return false
+	}
+	return data[0].Effective&(1<<unix.CAP_SYS_ADMIN) != 0
+}
