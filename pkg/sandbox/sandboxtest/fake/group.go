@@ -163,7 +163,11 @@ func (g *group) finish(exit int) (sandbox.Result, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	res := sandbox.Result{Exit: exit, Limit: g.struck, Stopped: g.stopped}
-	if g.ended == nil && !g.background {
+	switch {
+	case g.ended != nil:
+	case g.s.ctx.Err() != nil: // the hook that notes it may not have run yet
+		g.ended = &ending{signal: 9, err: g.s.whyEnded()}
+	case !g.background:
 		g.kill()
 	}
 	if e := g.ended; e != nil && e.trap == nil {
