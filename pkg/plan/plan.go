@@ -4,27 +4,9 @@
 package plan
 
 import (
-	"context"
-	"errors"
-	"io"
-	"iter"
-	"time"
-
 	"github.com/sbxrun/sbxrun/internal/expr"
 	"github.com/sbxrun/sbxrun/pkg/recipe"
-	"github.com/sbxrun/sbxrun/pkg/sandbox"
 )
-
-// ErrNoCases is wrapped by the error of Build when no case is left to run. An empty shard is no error.
-var ErrNoCases = errors.New("no case is left to run")
-
-// Error is a mistake in what the plan is made from: the command line, the recipe, a data file. Nothing was started.
-type Error struct {
-	File    string     // the recipe or a data file; empty: the command line
-	Pos     recipe.Pos // zero: not known
-	Message string
-	Err     error // what it wraps, or nil
-}
 
 // Options are what the command line says about what to run.
 type Options struct {
@@ -40,7 +22,7 @@ type Options struct {
 	Jobs, DefaultJobs int
 }
 
-// Plan is what to run.
+// Plan is what to run. It is safe for concurrent use.
 type Plan struct {
 	Recipe  *recipe.Recipe
 	Vars    map[string]any
@@ -51,39 +33,19 @@ type Plan struct {
 	// Cases is the number of cases to run, Total that of samples; known because data files are read through by Build.
 	Cases, Total int
 
-	opts Options
+	source source
+	choice choice
 }
 
-// Case is one row. Fields are what expressions see as case.
+// Case is one row. Fields are what expressions see as case; they may share values with other cases and must not be
+// changed.
 type Case struct {
 	ID     string
 	Number int // of the row, from 1, before where, filter and shard
 	Fields map[string]any
 }
 
-func (e *Error) Error() string { return e.Message }
-func (e *Error) Unwrap() error { return e.Err }
-
-// Build makes the plan. Data files are read through once. Errors that a user can mend are *Error.
-func Build(ctx context.Context, r *recipe.Recipe, opts Options) (*Plan, error) { return nil, nil }
-
-// Rows streams the cases to run, in the order of the data. It may be called again. An error ends the sequence: a data
-// file that cannot be read or was changed since Build.
-func (p *Plan) Rows(ctx context.Context) iter.Seq2[Case, error] { return nil }
-
 // Env is what expressions of a sample see before its sandboxes are there: case, vars and run. Sample counts from 1.
-func (p *Plan) Env(c Case, sample int, runID string) expr.Env { return nil }
-
-// SandboxSpec evaluates a sandbox of the recipe. Group and Labels are left to the caller.
-func (p *Plan) SandboxSpec(sb recipe.Sandbox, env expr.Env) (sandbox.Spec, error) {
-	return sandbox.Spec{}, nil
+func (p *Plan) Env(c Case, sample int, runID string) expr.Env {
+	return expr.Env{"case": c.Fields, "vars": p.Vars, "run": map[string]any{"id": runID, "sample": sample}}
 }
-
-// Duration evaluates a duration: a Go duration ("1h30m") or a number of seconds. A nil v is def.
-func Duration(v *expr.Value, env expr.Env, def time.Duration) (time.Duration, error) { return 0, nil }
-
-// JSON writes the plan for programs.
-func (p *Plan) JSON(ctx context.Context, w io.Writer) error { return nil }
-
-// Text writes the plan for people.
-func (p *Plan) Text(ctx context.Context, w io.Writer) error { return nil }

@@ -1,0 +1,62 @@
+package plan
+
+import (
+	"errors"
+	"io"
+	"regexp"
+	"strconv"
+
+	"gopkg.in/yaml.v3"
+)
+
+// decodeYAML reads a list of objects, or a document for each object. The library holds one document at a time; rows
+// that are many are better documents than one list.
+func decodeYAML(r *rowReader, f func(map[string]any, int) error) error {
+	d := yaml.NewDecoder(r)
+	for {
+		var doc yaml.Node
+		err := d.Decode(&doc)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return yamlError(err)
+		}
+		rows := doc.Content
+		if len(rows) == 1 && rows[0].Kind == yaml.SequenceNode {
+			rows = rows[0].Content
+		}
+		for _, node := range rows {
+			if node.Kind == yaml.ScalarNode && node.ShortTag() == "!!null" && len(rows) == 1 {
+				continue // an empty document, as after a last "---"
+			}
+			v, err := yamlValue(node)
+			if err != nil {
+				return yamlError(err)
+			}
+			fields, err := rowFields(v)
+			if err != nil {
+				return &lineError{node.Line, err}
+			}
+			if err := f(fields, node.Line); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+var yamlLine = regexp.MustCompile(`^(?:yaml: )?(?:unmarshal errors:\n\s*)?line (\d+): (?s)(.*)$`)
+
+// yamlError takes the line out of the library's message.
+func yamlError(err error) error {
+	var own *lineError
+	if errors.As(err, &own) {
+		return err
+	}
+	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
+		if n, aerr := strconv.Atoi(m[1]); aerr == nil {
+			return &lineError{n, errors.New(m[2])}
+		}
+	}
+	return errors.New(yamlMessage(err))
+}
