@@ -65,7 +65,7 @@ func (m *Manager) Enforces(controller string) bool {
 // limit are left out where that saves time, but memory and pids are always counted. The group of a Manager without
 // control groups does nothing.
 func (m *Manager) Create(name string, l Limits) (*Group, error) {
-	if name == "" || name == "." || strings.ContainsAny(name, "/\n\x00") {
+	if name == "" || strings.ContainsAny(name, "/\n\x00") {
 		return nil, fmt.Errorf("cgroup: %q is not a name", name)
 	}
 	g := &Group{v2: m.Mode == ModeV2}

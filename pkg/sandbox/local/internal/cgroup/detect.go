@@ -35,7 +35,7 @@ func Detect(ctx context.Context, o Options) *Manager {
 	}
 	v2err := errors.New("not mounted")
 	if v2 != nil {
-		if v2err = m.useV2(*v2, o.PID); v2err == nil {
+		if v2err = m.useV2(*v2); v2err == nil {
 			return m
 		}
 	}

@@ -3,7 +3,6 @@ package cgroup
 import (
 	"fmt"
 	"os"
-	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -75,14 +74,19 @@ func parseHierarchies(mounts, groups string) (*hierarchy, map[string]hierarchy) 
 // does not show, which a container without a cgroup namespace may have, stands for the mount itself: in such a
 // container root is the container's own group.
 func place(mount, root, p string) string {
-	rel, err := filepath.Rel(root, path.Clean(p))
-	if err != nil || rel == ".." || strings.HasPrefix(rel, "../") {
-		return mount
+	if rel, err := filepath.Rel(root, p); err == nil && within(p, root) && !strings.HasPrefix(p, "/..") {
+		return filepath.Join(mount, rel)
 	}
-	return filepath.Join(mount, rel)
+	return mount
 }
 
 // unescape undoes mountinfo's octal escapes of space, tab, newline and backslash.
 func unescape(s string) string {
 	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
+}
+
+// within says whether p is dir or below it.
+func within(p, dir string) bool {
+	rel, err := filepath.Rel(dir, p)
+	return err == nil && rel != ".." && !strings.HasPrefix(rel, "../")
 }

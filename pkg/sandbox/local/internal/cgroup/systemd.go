@@ -34,7 +34,7 @@ func (m *Manager) useSystemd(ctx context.Context, v2 *hierarchy, o Options) erro
 	if err != nil || h == nil {
 		return errors.Join(errors.New("the scope's group cannot be seen"), err)
 	}
-	return m.useV2(*h, o.PID)
+	return m.useV2(*h)
 }
 
 // userBus returns the path of the socket of the user's bus, empty where there is none.

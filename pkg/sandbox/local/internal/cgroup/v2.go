@@ -21,11 +21,11 @@ var needed = []string{"memory", "pids"}
 
 // useV2 takes the nearest of the process's own group and its ancestors that may be written and is there to be divided:
 // delegated by systemd, divided by an earlier run, or the top of what is visible (a container's own group, or the root).
-func (m *Manager) useV2(h hierarchy, pid int) error {
+func (m *Manager) useV2(h hierarchy) error {
 	var errs []error
 	for dir := h.own; ; dir = filepath.Dir(dir) {
 		top := dir == h.mount || len(dir) <= len(h.mount)
-		if err := m.tryV2(h, dir, top, pid); err == nil {
+		if err := m.tryV2(h, dir, top); err == nil {
 			return nil
 		} else {
 			errs = append(errs, err)
@@ -36,7 +36,7 @@ func (m *Manager) useV2(h hierarchy, pid int) error {
 	}
 }
 
-func (m *Manager) tryV2(h hierarchy, dir string, top bool, pid int) error {
+func (m *Manager) tryV2(h hierarchy, dir string, top bool) error {
 	divided := filepath.Base(h.own) == selfLeaf && filepath.Dir(h.own) == dir
 	switch {
 	case strings.HasPrefix(filepath.Base(dir), "user@"):
