@@ -7,6 +7,7 @@ package executor
 import (
 	"time"
 
+	"github.com/sbxrun/sbxrun/internal/check"
 	"github.com/sbxrun/sbxrun/pkg/event"
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 )
@@ -39,6 +40,8 @@ type Options struct {
 	Deadline time.Time
 	Timeout  time.Duration
 
+	// Update collects what golden files should hold, instead of comparing with them; the caller writes it. nil: compare.
+	Update *check.Updates
 	// Gates judges the recipe's gates after its last sample has ended; nil: they are not judged (a shard).
 	Gates func([]event.Gate) []event.GateResult
 

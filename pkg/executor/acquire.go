@@ -1,0 +1,109 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/sbxrun/sbxrun/pkg/event"
+	"github.com/sbxrun/sbxrun/pkg/sandbox"
+)
+
+// acquireAll gets a sandbox for each spec, all at once, or none.
+func acquireAll(ctx context.Context, p sandbox.Provider, specs []sandbox.Spec, rel *releaser) ([]*box, error) {
+	boxes := make([]*box, len(specs))
+	if len(specs) == 1 {
+		b, err := acquire(ctx, p, specs[0])
+		boxes[0] = b
+		if err != nil {
+			return nil, err
+		}
+		return boxes, nil
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	errs := make([]error, len(specs))
+	var wg sync.WaitGroup
+	for i, spec := range specs {
+		wg.Go(func() {
+			if boxes[i], errs[i] = acquire(ctx, p, spec); errs[i] != nil {
+				cancel(errs[i]) // the others are of no use
+			}
+		})
+	}
+	wg.Wait()
+	if err := context.Cause(ctx); err != nil {
+		rel.release(ctx, boxes)
+		return nil, err
+	}
+	return boxes, nil
+}
+
+func acquire(ctx context.Context, p sandbox.Provider, spec sandbox.Spec) (_ *box, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = asPanic(v)
+		}
+	}()
+	sb, err := p.Acquire(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	if sb == nil {
+		return nil, &sandbox.Error{Op: "acquire", Kind: sandbox.KindInternal, Err: errors.New("the provider returned no sandbox")}
+	}
+	return newBox(sb, spec), nil
+}
+
+// releaseTimeout bounds how long a sandbox may take to go down.
+const releaseTimeout = time.Minute
+
+// releaser takes sandboxes down, whatever became of the context, and remembers which could not be.
+type releaser struct {
+	events *events
+	mu     sync.Mutex
+	left   []string
+}
+
+// release takes the boxes down; those that are nil it leaves out.
+func (r *releaser) release(ctx context.Context, boxes []*box) {
+	if len(boxes) == 1 {
+		r.one(ctx, boxes[0])
+		return
+	}
+	var wg sync.WaitGroup
+	for _, b := range boxes {
+		wg.Go(func() { r.one(ctx, b) })
+	}
+	wg.Wait()
+}
+
+func (r *releaser) one(ctx context.Context, b *box) {
+	if b == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
+	defer cancel()
+	err := releaseBox(ctx, b)
+	if err == nil {
+		return
+	}
+	r.mu.Lock()
+	r.left = append(r.left, b.sb.ID())
+	r.mu.Unlock()
+	r.events.send(event.Event{
+		Type: event.TypeLeft, Case: b.spec.Labels["case"],
+		Message: fmt.Sprintf("sandbox %s could not be taken down: %v", b.sb.ID(), err),
+	})
+}
+
+func releaseBox(ctx context.Context, b *box) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = asPanic(v)
+		}
+	}()
+	return b.sb.Release(ctx)
+}

@@ -1,0 +1,262 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sbxrun/sbxrun/internal/expr"
+	"github.com/sbxrun/sbxrun/pkg/event"
+	"github.com/sbxrun/sbxrun/pkg/sandbox"
+)
+
+// attempt is one try of a sample, in sandboxes of its own.
+type attempt struct {
+	run    *run
+	sample *sample
+	number int // from 1
+
+	names       names
+	boxes       []*box // of the part that runs, by index of the sandbox; nil where the part has none of it
+	part        string
+	ends        []*stepEnd // by index of the step; nil: it has not ended
+	stagedStep  []bool     // by index of the step
+	backgrounds backgrounds
+	logs        freshDir
+	artifacts   freshDir
+	collected   []entry // for verify
+	staging     atomic.Int64
+	phases      map[string]float64
+
+	began   bool    // a command was started
+	open    bool    // in a sandbox from which it could change something outside
+	trouble outcome // that no step had: acquire, collect, a panic
+}
+
+func newAttempt(s *sample, number int) *attempt {
+	r := s.run
+	a := &attempt{
+		run: r, sample: s, number: number,
+		ends:       make([]*stepEnd, len(r.layout.all)),
+		stagedStep: make([]bool, len(r.layout.all)),
+		logs:       freshDir{run: r.opts.Dir, path: logPath(r.layout.recipe.Name, s.shownID(), s.number, number)},
+		artifacts:  freshDir{run: r.opts.Dir, path: artifactPath(r.layout.recipe.Name, s.shownID(), s.number)},
+		phases:     make(map[string]float64, 7),
+	}
+	a.names = names{base: func() expr.Env { return r.plan.Env(s.row, s.number, r.opts.RunID) }, layout: r.layout}
+	return a
+}
+
+// execute runs the attempt from the sandboxes it is given to their end.
+func (a *attempt) execute(l *lease) {
+	defer a.fillIn()
+	defer a.backgrounds.abandon()
+	defer func() {
+		if v := recover(); v != nil {
+			a.trouble = broken(event.ReasonInternal, "sample", asPanic(v))
+		}
+	}()
+	start := time.Now()
+	boxes, err := l.wait()
+	a.phase("acquire", start)
+	if err != nil {
+		a.trouble = a.notAcquired(err)
+		return
+	}
+	now := time.Now()
+	b := a.run.budget(now)
+	if !a.main(boxes, b) || len(a.run.layout.verify) == 0 {
+		return
+	}
+	a.verify(b)
+}
+
+// main runs everything but verify and says whether verify may follow.
+func (a *attempt) main(boxes []*box, b budget) bool {
+	defer a.takeDown(boxes)
+	a.enter(partSteps, a.run.layout.mainBoxes, boxes)
+	start := time.Now()
+	a.groups(a.run.layout.steps, b, true)
+	late := b
+	late.extra = grace
+	a.groups(a.run.layout.finally, late, false)
+	a.stopBackgrounds()
+	a.phase("run", start)
+	a.phases["stage"] = time.Duration(a.staging.Load()).Seconds()
+	if len(a.run.layout.recipe.Collect) > 0 {
+		a.collectAll(late)
+	}
+	return !a.interrupted() && !a.hasFailed() && a.trouble.reason == ""
+}
+
+// collectAll takes the artifacts out, unless the run was interrupted.
+func (a *attempt) collectAll(b budget) {
+	if a.interrupted() {
+		a.trouble = notRun(interruption)
+		return
+	}
+	defer a.phase("collect", time.Now())
+	ctx, cancel := a.patience(b)
+	defer cancel()
+	if a.trouble = a.collect(ctx); a.trouble.reason == "" {
+		a.trouble = twice(a.collected)
+	}
+}
+
+// verify runs the verify steps in sandboxes of their own.
+func (a *attempt) verify(b budget) {
+	start := time.Now()
+	specs, err := a.run.specs.make(a.run.layout.verifyBoxes, a.group("v"), a.sample.shownID(), a.sample.number, a.names.base)
+	var boxes []*box
+	if err == nil {
+		boxes, err = acquireAll(a.run.waiting, a.run.opts.Provider, specs, &a.run.releaser)
+	}
+	if !b.sample.IsZero() {
+		b.sample = b.sample.Add(time.Since(start)) // the wait for sandboxes is not the sample's time
+	}
+	if err != nil {
+		a.trouble = a.notAcquired(err)
+		return
+	}
+	defer a.takeDown(boxes)
+	defer a.phase("verify", start)
+	a.enter(partVerify, a.run.layout.verifyBoxes, boxes)
+	a.groups(a.run.layout.verify, b, true)
+	a.stopBackgrounds()
+}
+
+// enter begins a part in its sandboxes.
+func (a *attempt) enter(part string, indexes []int, boxes []*box) {
+	a.part = part
+	a.boxes = make([]*box, len(a.run.layout.recipe.Sandboxes))
+	hosts := make(map[string]any, len(boxes))
+	for i, index := range indexes {
+		a.boxes[index] = boxes[i]
+		host := ""
+		if sb, ok := boxes[i].sb.(sandbox.Addressed); ok {
+			host = sb.Host()
+		}
+		hosts[a.boxName(index)] = map[string]any{"host": host}
+	}
+	a.names.setHosts(hosts)
+}
+
+// takeDown releases the sandboxes of a part. Commands that still run there, which is only after a panic, end with them.
+func (a *attempt) takeDown(boxes []*box) {
+	start := time.Now()
+	for _, b := range boxes {
+		if b.wasUsed() {
+			a.began = true
+			a.open = a.open || !closedSpec(b.spec)
+		}
+	}
+	a.run.releaser.release(a.run.hard, boxes)
+	a.phase("release", start)
+}
+
+// groups runs groups of steps in order. With untilFailure, what follows a failure is left out.
+func (a *attempt) groups(groups []group, b budget, untilFailure bool) {
+	for i := range groups {
+		a.reapBackgrounds()
+		if a.interrupted() || untilFailure && a.hasFailed() {
+			return // the rest is filled in as not run
+		}
+		g := &groups[i]
+		if len(g.steps) == 1 {
+			a.publish(g.steps[0], a.step(g.steps[0], b))
+			continue
+		}
+		var wg errgroup.Group
+		wg.SetLimit(g.max)
+		ends := make([]*stepEnd, len(g.steps))
+		for j, s := range g.steps {
+			wg.Go(func() error { // a verdict is no error: the siblings go on
+				ends[j] = a.step(s, b)
+				return nil
+			})
+		}
+		_ = wg.Wait() // no function returns an error
+		for j, s := range g.steps {
+			a.publish(s, ends[j])
+		}
+	}
+}
+
+// publish lets later steps see how a step ended, or that it runs in the background.
+func (a *attempt) publish(s *step, end *stepEnd) {
+	if end != nil {
+		a.names.add(s.ID, func() map[string]any { return end.fields(s.Step) })
+		return
+	}
+	if bg := a.backgrounds.find(s); bg != nil {
+		a.names.add(s.ID, bg.fields)
+	}
+}
+
+// hasFailed says whether a step has ended in a way that counts against the sample.
+func (a *attempt) hasFailed() bool {
+	for _, end := range a.ends {
+		if end != nil && end.counts() && (end.verdict == event.Failed || end.verdict == event.Error) {
+			return true
+		}
+	}
+	return a.trouble.reason != ""
+}
+
+// interrupted says whether the run was, so that nothing is to be started any more.
+func (a *attempt) interrupted() bool { return a.run.soft.Err() != nil }
+
+// fillIn records the steps that were never reached.
+func (a *attempt) fillIn() {
+	why := "an earlier step failed"
+	if a.interrupted() {
+		why = interruption
+	} else if a.trouble.message != "" && !a.began {
+		why = "the sample did not get so far"
+	}
+	for _, s := range a.run.layout.all {
+		if a.ends[s.index] == nil {
+			a.end(s, a.stepName(s), 0, notRun(why), nil)
+		}
+	}
+}
+
+func (a *attempt) stepName(s *step) string {
+	if name, err := text(s.Name, a.names.get); err == nil {
+		return name
+	}
+	return s.Name.Source()
+}
+
+// notAcquired is the outcome of a sample that did not get its sandboxes.
+func (a *attempt) notAcquired(err error) outcome {
+	if a.interrupted() {
+		return notRun(interruption)
+	}
+	if t, ok := errors.AsType[*timeoutError](context.Cause(a.run.waiting)); ok {
+		return notRun(t.Error() + ", and the sample still waited for a sandbox")
+	}
+	if sandbox.KindOf(err) == sandbox.KindUnsupported {
+		a.run.unsupported(err)
+	}
+	return broken(event.ReasonAcquire, "acquire", err)
+}
+
+func (a *attempt) send(e event.Event) { a.sample.send(e) }
+
+func (a *attempt) boxName(i int) string { return a.run.layout.recipe.Sandboxes[i].Name }
+
+func (a *attempt) phase(name string, start time.Time) { a.phases[name] += time.Since(start).Seconds() }
+
+func (a *attempt) artifactDir(box int) artifactDir {
+	return artifactDir{sample: &a.artifacts, name: event.FileName(a.boxName(box))}
+}
+
+// group names what the sandboxes of one part of the attempt have in common.
+func (a *attempt) group(part string) string {
+	return a.run.group(a.sample.seq, part+strconv.Itoa(a.number))
+}

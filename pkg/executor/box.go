@@ -1,0 +1,102 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/sbxrun/sbxrun/pkg/sandbox"
+)
+
+// box is a sandbox of one try of a sample, with what must be remembered of it.
+type box struct {
+	sb   sandbox.Sandbox
+	spec sandbox.Spec
+
+	staged   sync.Mutex // held while the files of its first use are staged
+	isStaged bool
+	staging  outcome
+
+	mu      sync.Mutex
+	idle    *sync.Cond // signalled when running becomes zero, or died true
+	running int        // commands
+	used    bool       // a command was started
+	died    bool       // by itself, of what runs in it
+	lost    bool
+}
+
+func newBox(sb sandbox.Sandbox, spec sandbox.Spec) *box {
+	b := &box{sb: sb, spec: spec}
+	b.idle = sync.NewCond(&b.mu)
+	return b
+}
+
+// exec runs a command and notes what it tells of the sandbox's state.
+func (b *box) exec(ctx context.Context, cmd sandbox.Command, stdout, stderr io.Writer) (sandbox.Result, error) {
+	b.mu.Lock()
+	b.running++
+	b.used = true
+	b.mu.Unlock()
+	done := func(res sandbox.Result, err error) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.died = b.died || res.SandboxDied
+		b.lost = b.lost || sandboxLost(err)
+		if b.running--; b.running == 0 || b.died {
+			b.idle.Broadcast()
+		}
+	}
+	returned := false
+	defer func() { // a provider that panics must not keep others waiting
+		if !returned {
+			done(sandbox.Result{}, nil)
+		}
+	}()
+	res, err := b.sb.Exec(ctx, cmd, stdout, stderr)
+	returned = true
+	done(res, err)
+	return res, err
+}
+
+// settle bounds the wait of hasDied.
+const settle = 2 * time.Second
+
+// hasDied says, of a sandbox that a call found lost, whether what runs in it killed it. The command that knows may be
+// about to return: in a sandbox that is gone all of them do.
+func (b *box) hasDied() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	late := false
+	timer := time.AfterFunc(settle, func() {
+		b.mu.Lock()
+		late = true
+		b.idle.Broadcast()
+		b.mu.Unlock()
+	})
+	defer timer.Stop()
+	for b.running > 0 && !b.died && !late {
+		b.idle.Wait()
+	}
+	return b.died
+}
+
+// gone says whether the sandbox can run nothing any more, as far as is known.
+func (b *box) gone() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.died || b.lost
+}
+
+// wasUsed says whether a command was started in it.
+func (b *box) wasUsed() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.used
+}
+
+func sandboxLost(err error) bool {
+	var e *sandbox.Error
+	return errors.As(err, &e) && e.Kind == sandbox.KindLost
+}

@@ -1,0 +1,203 @@
+package executor
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"strings"
+
+	"github.com/sbxrun/sbxrun/internal/check"
+	"github.com/sbxrun/sbxrun/pkg/event"
+	"github.com/sbxrun/sbxrun/pkg/sandbox"
+)
+
+const (
+	// inMemory is the most bytes of a fetched file that are not put on disk.
+	inMemory = 64 << 10
+	// maxLinks is how many symbolic links are followed to a file.
+	maxLinks = 8
+)
+
+// fetcher gets the files of a sandbox that expectations name: all of a step in one stream. Large ones wait in files
+// without a name in spool, so that nothing is left of them whatever happens.
+type fetcher struct {
+	box   *box
+	spool string
+	files []*os.File
+	err   error // the first error that came of the sandbox, or the way to it
+}
+
+// fetch is a check.Fetch.
+func (f *fetcher) fetch(ctx context.Context, paths []string) (map[string]check.Fetched, error) {
+	got := make(map[string]check.Fetched, len(paths))
+	want := make(map[string][]string, len(paths)) // paths as they were given, by name in the stream
+	for _, p := range paths {
+		want[streamName(p)] = append(want[streamName(p)], p)
+	}
+	globs := make([]string, len(paths))
+	for i, p := range paths {
+		globs[i] = sandbox.EscapeGlob(p)
+	}
+	for range maxLinks {
+		links, err := f.receive(ctx, globs, want, got)
+		if err != nil {
+			if f.err == nil {
+				f.err = err
+			}
+			return nil, err
+		}
+		if len(links) == 0 {
+			break
+		}
+		globs, want = nil, map[string][]string{}
+		for target, asked := range links {
+			globs = append(globs, sandbox.EscapeGlob(target))
+			want[streamName(target)] = append(want[streamName(target)], asked...)
+		}
+	}
+	return got, nil
+}
+
+// streamName is how Receive names a path.
+func streamName(p string) string { return strings.TrimPrefix(path.Clean(p), "/") }
+
+// receive reads one stream of the sandbox and returns the symbolic links in it that lead on, by target.
+func (f *fetcher) receive(ctx context.Context, globs []string, want map[string][]string, got map[string]check.Fetched) (map[string][]string, error) {
+	stream, err := f.box.sb.Receive(ctx, globs)
+	if err != nil {
+		return nil, err
+	}
+	defer stream.Close()
+	links := map[string][]string{}
+	limits := f.box.spec.Limits.WithDefaults()
+	r := newTarReader(stream, limits)
+	for {
+		h, err := r.next()
+		if errors.Is(err, io.EOF) {
+			return links, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		asked := want[path.Clean(h.Name)]
+		if asked == nil {
+			continue // what a folder holds
+		}
+		fetched := check.Fetched{Type: h.FileInfo().Mode().Type()}
+		switch h.Typeflag {
+		case tar.TypeReg:
+			if fetched.Content, err = f.keep(r); err != nil {
+				return nil, err
+			}
+		case tar.TypeSymlink:
+			target := h.Linkname
+			if !path.IsAbs(target) {
+				if target = path.Join(path.Dir(h.Name), target); path.IsAbs(asked[0]) {
+					target = "/" + target
+				}
+			}
+			links[target] = append(links[target], asked...)
+		}
+		for _, p := range asked {
+			got[p] = fetched
+		}
+	}
+}
+
+// keep reads the content of a file.
+func (f *fetcher) keep(r *tarReader) (check.Source, error) {
+	var head bytes.Buffer
+	if _, err := io.CopyN(&head, r, inMemory+1); errors.Is(err, io.EOF) {
+		return check.Bytes(head.Bytes()), nil
+	} else if err != nil {
+		return nil, err
+	}
+	file, err := os.CreateTemp(f.spool, ".fetched-*")
+	if err != nil {
+		return nil, fmt.Errorf("keep a file of the sandbox: %w", err)
+	}
+	f.files = append(f.files, file)
+	if err := os.Remove(file.Name()); err != nil {
+		return nil, fmt.Errorf("keep a file of the sandbox: %w", err)
+	}
+	n, err := io.Copy(file, io.MultiReader(&head, r))
+	if err != nil {
+		return nil, fmt.Errorf("keep a file of the sandbox: %w", err)
+	}
+	return spooled{file, n}, nil
+}
+
+func (f *fetcher) close() {
+	for _, file := range f.files {
+		file.Close() // it has no name and was read already
+	}
+	f.files = nil
+}
+
+// spooled is an open file as a check.Source.
+type spooled struct {
+	file *os.File
+	size int64
+}
+
+func (s spooled) Size() int64 { return s.size }
+
+func (s spooled) Open() (io.ReadCloser, error) {
+	return section{io.NewSectionReader(s.file, 0, s.size)}, nil
+}
+
+// section is a reader that can seek and has nothing to close.
+type section struct{ *io.SectionReader }
+
+func (section) Close() error { return nil }
+
+// tarReader reads what a sandbox sends, which is not to be trusted: it ends where more comes than the sandbox's disk
+// can hold (a sparse file is longer than it is large), and where there are more entries than its inodes.
+type tarReader struct {
+	r       *tar.Reader
+	bytes   int64
+	entries int64
+	limits  sandbox.Limits
+}
+
+func newTarReader(r io.Reader, limits sandbox.Limits) *tarReader {
+	return &tarReader{r: tar.NewReader(r), bytes: limits.Disk, entries: limits.Inodes, limits: limits}
+}
+
+func (t *tarReader) next() (*tar.Header, error) {
+	if t.entries--; t.entries < 0 {
+		return nil, &artifactError{reason: event.ReasonDisk, text: fmt.Sprintf("more than %d files: see limits.inodes", t.limits.Inodes)}
+	}
+	h, err := t.r.Next()
+	if err != nil {
+		return nil, streamError(err)
+	}
+	if t.bytes -= h.Size; h.Size < 0 || t.bytes < 0 {
+		return nil, &artifactError{reason: event.ReasonDisk, text: fmt.Sprintf("%q: more than %d bytes in all: see limits.disk", h.Name, t.limits.Disk)}
+	}
+	return h, nil
+}
+
+func (t *tarReader) Read(p []byte) (int, error) {
+	n, err := t.r.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = streamError(err)
+	}
+	return n, err
+}
+
+// streamError keeps what a provider says, and makes an error of the way to the sandbox of a stream that is no tar.
+func streamError(err error) error {
+	if errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return io.EOF
+	}
+	if _, ok := errors.AsType[*sandbox.Error](err); ok {
+		return err
+	}
+	return &sandbox.Error{Op: "receive", Kind: sandbox.KindInternal, Err: err}
+}

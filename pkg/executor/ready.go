@@ -1,0 +1,240 @@
+package executor
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sbxrun/sbxrun/internal/expr"
+	"github.com/sbxrun/sbxrun/pkg/event"
+	"github.com/sbxrun/sbxrun/pkg/sandbox"
+)
+
+// How long is waited between two looks whether a step is ready: at first, and at most.
+const (
+	firstLook = 5 * time.Millisecond
+	maxLook   = 250 * time.Millisecond
+)
+
+// readiness waits until a background step is ready.
+type readiness struct {
+	t     *try
+	what  string                                                        // is waited for, for people
+	probe func(ctx context.Context) (ready bool, why string, err error) // nil: the output tells
+	lines chan struct{}                                                 // closed when a line matched; nil: not the output
+}
+
+func newReadiness(t *try) *readiness { return &readiness{t: t} }
+
+// prepare interpolates what is waited for, before the command starts.
+func (r *readiness) prepare() error {
+	ready := r.t.s.Ready
+	switch {
+	case ready == nil:
+	case ready.Port != nil:
+		port, err := portNumber(ready.Port, r.t.env.names)
+		if err != nil {
+			return fmt.Errorf("port: %w", err)
+		}
+		r.what = fmt.Sprintf("port %d accepts connections", port)
+		r.probe = func(ctx context.Context) (bool, string, error) { return r.port(ctx, port) }
+	case ready.Command != nil:
+		script, err := shellText(ready.Command, r.t.env.names)
+		if err != nil {
+			return fmt.Errorf("command: %w", err)
+		}
+		r.what = "its ready command succeeds"
+		r.probe = func(ctx context.Context) (bool, string, error) { return r.command(ctx, script) }
+	case ready.Output != nil:
+		source, err := text(ready.Output, r.t.env.names)
+		if err != nil {
+			return fmt.Errorf("output: %w", err)
+		}
+		re, err := regexp.Compile(source)
+		if err != nil {
+			return fmt.Errorf("output: %w", err)
+		}
+		r.what = fmt.Sprintf("a line matches %q", source)
+		r.lines = make(chan struct{})
+		m := &lineMatch{re: re, found: r.lines}
+		r.t.stdout.watch, r.t.stderr.watch = m.stream(), m.stream()
+	}
+	return nil
+}
+
+func portNumber(v *expr.Value, names func() expr.Env) (int, error) {
+	var env expr.Env
+	if !v.IsLiteral() {
+		env = names()
+	}
+	value, err := v.Eval(env)
+	if err != nil {
+		return 0, err
+	}
+	text, err := expr.TextOf(value)
+	if err != nil {
+		return 0, err
+	}
+	port, err := strconv.ParseUint(text, 10, 16)
+	if err != nil || port == 0 {
+		return 0, fmt.Errorf("%q is not a port from 1 to 65535", text)
+	}
+	return int(port), nil
+}
+
+// wait returns passed once the step is ready.
+func (r *readiness) wait(bg *background) outcome {
+	if r.probe == nil && r.lines == nil {
+		return passed()
+	}
+	limit := r.t.budget.soonest(time.Now(), r.t.s.Ready.Timeout)
+	ctx, cancel := limit.context(r.t.a.run.soft)
+	defer cancel()
+	done := bg.done
+	why := ""
+	for pause := firstLook; ; pause = min(pause*3/2, maxLook) {
+		if r.probe != nil {
+			ready, seen, err := r.probe(ctx)
+			switch {
+			case ready:
+				return passed()
+			case err != nil && ctx.Err() == nil:
+				if !bg.ended() { // a sandbox that is gone ends its commands too: what they say is nearer to the cause
+					return refused(ctx, r.t.box, "see whether it is ready", event.ReasonExec, err)
+				}
+			case seen != "":
+				why = seen
+			}
+		}
+		var look <-chan time.Time
+		if r.probe != nil {
+			look = time.After(pause)
+		}
+		select {
+		case <-look:
+		case <-r.lines:
+			return passed()
+		case <-done:
+			if o, over := r.ended(bg); over {
+				return o
+			}
+			done = nil // it has left something running that may become ready
+		case <-ctx.Done():
+			return r.late(ctx, limit, why)
+		}
+	}
+}
+
+// ended says what the end of the command means for one that is not ready.
+func (r *readiness) ended(bg *background) (o outcome, over bool) {
+	if r.lines != nil {
+		select {
+		case <-r.lines: // its last words
+			return passed(), true
+		default:
+		}
+	}
+	o = bg.judge(false)
+	if o.verdict == event.Passed && r.lines == nil {
+		return o, false
+	}
+	if o.verdict == event.Passed {
+		o = failed(event.ReasonAssertion, "it ended before %s", r.what)
+	} else if o.message != "" {
+		o.message = fmt.Sprintf("it ended before %s: %s", r.what, o.message)
+	}
+	return o, true
+}
+
+func (r *readiness) late(ctx context.Context, limit bound, why string) outcome {
+	if _, ok := errors.AsType[*timeoutError](context.Cause(ctx)); !ok {
+		return notRun(interruption)
+	}
+	name := limit.String()
+	if limit.own > 0 {
+		name = fmt.Sprintf("its ready timeout of %v", limit.own)
+	}
+	o := failed(event.ReasonTimeout, "timeout: not ready when %s was over: waited until %s", name, r.what)
+	if why != "" {
+		o.message += " (" + why + ")"
+	}
+	o.overall = limit.outer()
+	return o
+}
+
+// command runs the ready command as the step itself is run.
+func (r *readiness) command(ctx context.Context, script string) (bool, string, error) {
+	shell := r.t.s.Shell
+	if len(shell) == 0 {
+		shell = []string{"sh", "-e"}
+	}
+	var words lastWords
+	res, err := r.t.box.exec(ctx, sandbox.Command{
+		Argv: shell, Script: []byte(script + "\n"), Env: r.t.env.vars, OutputLimit: probeOutput,
+	}, nil, &words)
+	if err != nil || res.Exit == 0 {
+		return err == nil, "", err
+	}
+	why := fmt.Sprintf("the command's last exit status was %d", res.Exit)
+	if text := words.text(); text != "" {
+		why += ": " + text
+	}
+	return false, why, nil
+}
+
+// probeOutput bounds what a probe may write.
+const probeOutput = 4 << 20
+
+// port looks for a listener in the sandbox's own network, by what its kernel says: that needs nothing in the sandbox
+// but cat, and no connection is made that a server of one request would count. Ports of other sandboxes cannot be meant.
+func (r *readiness) port(ctx context.Context, port int) (bool, string, error) {
+	var table bytes.Buffer
+	var words lastWords
+	_, err := r.t.box.exec(ctx, sandbox.Command{
+		Argv: []string{"cat", "/proc/net/tcp", "/proc/net/tcp6"}, OutputLimit: probeOutput,
+	}, &table, &words)
+	if err != nil {
+		return false, "", err
+	}
+	if listens(table.String(), port) {
+		return true, "", nil
+	}
+	if table.Len() == 0 { // without IPv6 one of the two is missing, which does not matter
+		return false, "cannot tell: " + words.text(), nil
+	}
+	return false, "nothing listens", nil
+}
+
+// listens says whether a table of /proc/net/tcp or tcp6 (proc_net_tcp.rst of the Linux kernel) has a socket in state
+// LISTEN (0A) on the port.
+func listens(table string, port int) bool {
+	suffix := fmt.Sprintf(":%04X", port)
+	for line := range strings.Lines(table) {
+		if f := strings.Fields(line); len(f) > 3 && f[3] == "0A" && strings.HasSuffix(f[1], suffix) {
+			return true
+		}
+	}
+	return false
+}
+
+// lastWords keeps the last line that was written to it.
+type lastWords struct{ tail []byte }
+
+func (w *lastWords) Write(p []byte) (int, error) {
+	const most = 512
+	w.tail = append(w.tail, p...)
+	if len(w.tail) > most {
+		w.tail = append(w.tail[:0], w.tail[len(w.tail)-most:]...)
+	}
+	return len(p), nil
+}
+
+func (w *lastWords) text() string {
+	text := strings.TrimSpace(validText(w.tail))
+	return text[strings.LastIndexByte(text, '\n')+1:]
+}

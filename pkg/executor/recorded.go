@@ -1,0 +1,118 @@
+package executor
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"strings"
+)
+
+// maxRecorded is the most bytes of a captured value that an event carries; expressions see all of it.
+const maxRecorded = 64 << 10
+
+// recorded returns a captured value as an event can carry it: what JSON has, of a bounded size.
+func recorded(v any) any {
+	v = plain(v)
+	if text, ok := v.(string); ok {
+		return cut(text)
+	}
+	if weight(v, maxRecorded) > 0 {
+		return v
+	}
+	text, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Sprintf("(cannot be shown: %v)", err)
+	}
+	return cut(string(text))
+}
+
+func cut(text string) string {
+	if len(text) <= maxRecorded {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxRecorded], "") + fmt.Sprintf("... (%d bytes in all)", len(text))
+}
+
+// weight takes the size of v from room, and stops when nothing is left.
+func weight(v any, room int) int {
+	switch v := v.(type) {
+	case string:
+		return room - len(v)
+	case []any:
+		for _, e := range v {
+			if room = weight(e, room-1); room <= 0 {
+				break
+			}
+		}
+		return room
+	case map[string]any:
+		for k, e := range v {
+			if room = weight(e, room-len(k)-1); room <= 0 {
+				break
+			}
+		}
+		return room
+	}
+	return room - 8
+}
+
+// plain returns v with what JSON does not have as text: infinities, NaN, values of unknown types. It copies only lists
+// and maps that hold such a value.
+func plain(v any) any {
+	switch v := v.(type) {
+	case []any:
+		if isPlain(v) {
+			return v
+		}
+		c := make([]any, len(v))
+		for i, e := range v {
+			c[i] = plain(e)
+		}
+		return c
+	case map[string]any:
+		if isPlain(v) {
+			return v
+		}
+		c := make(map[string]any, len(v))
+		for k, e := range v {
+			c[k] = plain(e)
+		}
+		return c
+	}
+	if isPlain(v) {
+		return v
+	}
+	return fmt.Sprint(v)
+}
+
+func isPlain(v any) bool {
+	switch v := v.(type) {
+	case nil, bool, int, int64, uint64, string:
+		return true
+	case float64:
+		return !math.IsNaN(v) && !math.IsInf(v, 0)
+	case []any:
+		for _, e := range v {
+			if !isPlain(e) {
+				return false
+			}
+		}
+		return true
+	case map[string]any:
+		for _, e := range v {
+			if !isPlain(e) {
+				return false
+			}
+		}
+		return true
+	}
+	return false
+}
+
+// fields is plain for a case's fields.
+func fields(m map[string]any) map[string]any {
+	if len(m) == 0 {
+		return nil
+	}
+	return plain(m).(map[string]any)
+}

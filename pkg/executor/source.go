@@ -1,0 +1,170 @@
+package executor
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/bmatcuk/doublestar/v4"
+
+	"github.com/sbxrun/sbxrun/internal/expr"
+	"github.com/sbxrun/sbxrun/pkg/recipe"
+)
+
+// gather collects the files that a recipe names beside it, or has in it, into an archive.
+type gather struct {
+	dir   string // of the recipe
+	names func() expr.Env
+	now   time.Time // of files that are in the recipe itself
+	to    archive
+}
+
+// errNoFile is a src that nothing matches.
+var errNoFile = errors.New("there is no such file beside the recipe")
+
+// add takes one item of files. The errors of expressions are *expr.EvalError.
+func (g *gather) add(f recipe.File) error {
+	dst, err := text(f.Dst, g.names)
+	if err != nil {
+		return fmt.Errorf("dst: %w", err)
+	}
+	if f.Content != nil {
+		content, err := text(f.Content, g.names)
+		if err != nil {
+			return fmt.Errorf("content: %w", err)
+		}
+		g.to.add(entry{
+			name: dst, mode: modeOr(f.Mode, 0o644), size: int64(len(content)), time: g.now,
+			open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader([]byte(content))), nil },
+		})
+		return nil
+	}
+	src, err := text(f.Src, g.names)
+	if err != nil {
+		return fmt.Errorf("src: %w", err)
+	}
+	err = g.source(src, dst, f.Mode)
+	if errors.Is(err, errNoFile) && f.Optional {
+		return nil
+	}
+	return err
+}
+
+// source adds a file, a folder or what a glob matches.
+func (g *gather) source(src, dst string, mode uint32) error {
+	full := beside(g.dir, src)
+	info, err := os.Stat(full)
+	switch {
+	case err == nil && info.IsDir():
+		return g.folder(full, defaultTo(dst, path.Base(filepath.ToSlash(full))), mode)
+	case err == nil:
+		return g.file(full, info, fileDst(dst, path.Base(filepath.ToSlash(full))), mode)
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	case !isGlob(src):
+		return fmt.Errorf("%s: %w", src, errNoFile)
+	}
+	fixed, pattern := doublestar.SplitPattern(filepath.ToSlash(full))
+	matches, err := doublestar.Glob(os.DirFS(fixed), pattern, doublestar.WithFilesOnly(), doublestar.WithFailOnIOErrors())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: %w", src, err)
+	}
+	if len(matches) == 0 {
+		return fmt.Errorf("%s: %w", src, errNoFile)
+	}
+	for _, m := range matches {
+		full := filepath.Join(fixed, filepath.FromSlash(m))
+		info, err := os.Stat(full)
+		if err == nil {
+			err = g.file(full, info, path.Join(dst, m), mode)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (g *gather) file(full string, info fs.FileInfo, dst string, mode uint32) error {
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is neither a file nor a folder", full)
+	}
+	g.to.add(entry{
+		name: dst, mode: modeOr(mode, info.Mode().Perm()), size: info.Size(), time: info.ModTime(),
+		open: func() (io.ReadCloser, error) { return os.Open(full) },
+	})
+	return nil
+}
+
+// folder adds the content of a folder. Symbolic links in it stay what they are.
+func (g *gather) folder(root, dst string, mode uint32) error {
+	return filepath.WalkDir(root, func(full string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(root, full)
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		name := path.Join(dst, filepath.ToSlash(rel))
+		switch {
+		case d.Type()&fs.ModeSymlink != 0:
+			link, err := os.Readlink(full)
+			if err != nil {
+				return err
+			}
+			g.to.add(entry{name: name, mode: fs.ModeSymlink, link: link, time: info.ModTime()})
+		case d.IsDir():
+			if c := path.Clean(name); c != "." && c != "/" { // the workspace itself keeps its mode
+				g.to.add(entry{name: name, mode: fs.ModeDir | info.Mode().Perm(), time: info.ModTime()})
+			}
+		default:
+			return g.file(full, info, name, mode)
+		}
+		return nil
+	})
+}
+
+// beside makes a path relative to the recipe's folder absolute.
+func beside(dir, name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(dir, filepath.FromSlash(name))
+}
+
+// isGlob says whether a path has anything in it that a glob gives a meaning to.
+func isGlob(p string) bool { return strings.ContainsAny(p, `*?[{\`) }
+
+func modeOr(mode uint32, otherwise fs.FileMode) fs.FileMode {
+	if mode != 0 {
+		return fs.FileMode(mode).Perm()
+	}
+	return otherwise
+}
+
+func defaultTo(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}
+
+// fileDst is where a single file goes: to dst, into dst if that ends in a slash or is a folder by its name.
+func fileDst(dst, base string) string {
+	if dst == "" || strings.HasSuffix(dst, "/") || dst == "." {
+		return path.Join(dst, base)
+	}
+	return dst
+}

@@ -1,0 +1,101 @@
+package executor
+
+import (
+	"strconv"
+	"sync"
+
+	"github.com/sbxrun/sbxrun/internal/expr"
+	"github.com/sbxrun/sbxrun/pkg/event"
+	"github.com/sbxrun/sbxrun/pkg/plan"
+	"github.com/sbxrun/sbxrun/pkg/recipe"
+	"github.com/sbxrun/sbxrun/pkg/sandbox"
+)
+
+// specs makes the specs of samples' sandboxes. Those that are the same for every case are evaluated once.
+type specs struct {
+	plan   *plan.Plan
+	layout *layout
+	fixed  []*sandbox.Spec // by sandbox; nil where it depends on the case
+	warner sandbox.Warner  // nil: the provider has no warnings
+	events *events
+
+	mu     sync.Mutex
+	warned map[string]bool
+}
+
+// newSpecs evaluates what does not depend on the case, and has the warnings about it sent. The error is one of the
+// recipe that every sample would meet.
+func newSpecs(p *plan.Plan, l *layout, provider sandbox.Provider, ev *events) (*specs, error) {
+	s := &specs{plan: p, layout: l, fixed: make([]*sandbox.Spec, len(l.recipe.Sandboxes)), events: ev, warned: map[string]bool{}}
+	s.warner, _ = provider.(sandbox.Warner)
+	for i := range l.recipe.Sandboxes {
+		if !fixedSpec(&l.recipe.Sandboxes[i]) {
+			continue
+		}
+		spec, err := p.SandboxSpec(l.recipe.Sandboxes[i], p.Env(plan.Case{}, 1, ""))
+		if err != nil {
+			return nil, err
+		}
+		s.fixed[i] = &spec
+		s.warn(spec)
+	}
+	return s, nil
+}
+
+// warn sends the provider's warnings about a spec, each line once.
+func (s *specs) warn(spec sandbox.Spec) {
+	if s.warner == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, line := range s.warner.Warnings(spec) {
+		if !s.warned[line] {
+			s.warned[line] = true
+			s.events.send(event.Event{Type: event.TypeWarning, Message: line})
+		}
+	}
+}
+
+// make returns the specs of the sandboxes with these indexes, for a sample.
+func (s *specs) make(boxes []int, group string, caseID string, sample int, names func() expr.Env) ([]sandbox.Spec, error) {
+	labels := map[string]string{"recipe": s.layout.recipe.Name, "case": caseID, "sample": strconv.Itoa(sample)}
+	all := make([]sandbox.Spec, len(boxes))
+	for i, box := range boxes {
+		if fixed := s.fixed[box]; fixed != nil {
+			all[i] = *fixed
+		} else {
+			spec, err := s.plan.SandboxSpec(s.layout.recipe.Sandboxes[box], names())
+			if err != nil {
+				return nil, err
+			}
+			s.warn(spec)
+			all[i] = spec
+		}
+		all[i].Group, all[i].Labels = group, labels
+	}
+	return all, nil
+}
+
+// fixedSpec says whether a sandbox is the same for every case.
+func fixedSpec(s *recipe.Sandbox) bool {
+	for _, t := range []*expr.Template{
+		s.WarmPool, s.Template, s.Image, s.Rootfs, s.Limits.CPU, s.Limits.Memory, s.Limits.PIDs, s.Limits.Disk,
+		s.Limits.Inodes, s.Limits.Files, s.Limits.Output,
+	} {
+		if t != nil && !t.IsLiteral() {
+			return false
+		}
+	}
+	for _, v := range []*expr.Value{s.Spec, s.Labels, s.PodLabels, s.PodAnnotations, s.Volumes} {
+		if v != nil && !v.IsLiteral() {
+			return false
+		}
+	}
+	for _, m := range s.Mounts {
+		if m.Src != nil && !m.Src.IsLiteral() || m.Dst != nil && !m.Dst.IsLiteral() {
+			return false
+		}
+	}
+	return true
+}

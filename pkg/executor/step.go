@@ -1,0 +1,157 @@
+package executor
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/sbxrun/sbxrun/pkg/event"
+	"github.com/sbxrun/sbxrun/pkg/recipe"
+)
+
+// maxBackoff is what the wait between two tries doubles up to.
+const maxBackoff = 30 * time.Second
+
+// stepEnd is how a step ended.
+type stepEnd struct {
+	outcome
+	event    event.Step
+	captures map[string]any // as they are: the event has them cut to size
+}
+
+// counts says whether the step's verdict counts for the sample.
+func (e *stepEnd) counts() bool { return !e.event.Tolerated }
+
+// step runs one step to its end, or to the point where a background step is ready, and returns that end or nil. A
+// panic in it becomes its outcome.
+func (a *attempt) step(s *step, b budget) (end *stepEnd) {
+	name := s.Name.Source()
+	defer func() {
+		if v := recover(); v != nil {
+			end = a.end(s, name, 1, broken(event.ReasonInternal, "step "+name, asPanic(v)), nil)
+		}
+	}()
+	name, err := text(s.Name, a.names.get)
+	if err != nil {
+		return a.end(s, s.Name.Source(), 0, failed(event.ReasonAssertion, "name: %v", err), nil)
+	}
+	if a.interrupted() {
+		return a.end(s, name, 0, notRun(interruption), nil)
+	}
+	if s.If != nil {
+		yes, err := s.If.Bool(a.names.get())
+		if err != nil {
+			return a.end(s, name, 0, failed(event.ReasonAssertion, "if cannot be evaluated: %v", err), nil)
+		}
+		if !yes {
+			return a.end(s, name, 0, outcome{verdict: event.Skipped, message: "if is false: " + s.If.Source()}, nil)
+		}
+	}
+	if a.boxes[s.box].gone() {
+		return a.end(s, name, 0, notRun("its sandbox is gone"), nil)
+	}
+	a.send(event.Event{Type: event.TypeStepStart, StepStart: &event.StepStart{
+		Name: name, ID: s.ID, Part: s.part, Sandbox: a.boxName(s.box),
+	}})
+	return a.tries(s, name, b)
+}
+
+// tries runs a step until a try passes, is not to be repeated, or was the last.
+func (a *attempt) tries(s *step, name string, b budget) *stepEnd {
+	backoff := s.Retry.Backoff
+	for n := 1; ; n++ {
+		t := a.newTry(s, name, n, b)
+		o, running := t.run()
+		if running {
+			return nil
+		}
+		if n >= s.Retry.Attempts || !retries(s.Retry.On, o) || !a.pause(backoff, b) {
+			return t.end(o)
+		}
+		t.close()
+		e := o.event(n)
+		e.Step = name
+		a.send(event.Event{Type: event.TypeTryEnd, Try: &e})
+		backoff = min(2*backoff, maxBackoff)
+	}
+}
+
+// retries says whether another try may follow: of a failure with one of these reasons, or with any if none is named.
+func retries(on []string, o outcome) bool {
+	if o.overall || o.reason == "" {
+		return false
+	}
+	if len(on) == 0 {
+		return o.verdict == event.Failed
+	}
+	return slices.Contains(on, string(o.reason))
+}
+
+// pause waits between two tries. It returns false, at once, where there would be no time left after it, and where the
+// run is interrupted.
+func (a *attempt) pause(d time.Duration, b budget) bool {
+	now := time.Now()
+	if left := b.soonest(now, 0).left(now); left < 0 || left > 0 && left <= d {
+		return false
+	}
+	return sleep(a.run.soft, d)
+}
+
+// event returns the outcome as the events of tries and steps carry it.
+func (o *outcome) event(number int) event.Try {
+	return event.Try{
+		Number: number, Reason: o.reason, Message: o.message, Findings: o.findings, Exit: o.exit, Signal: o.signal,
+		Duration: o.duration, Stdout: o.stdout, Stderr: o.stderr,
+	}
+}
+
+// end records the end of a step and tells it.
+func (a *attempt) end(s *step, name string, tries int, o outcome, captures map[string]any) *stepEnd {
+	end := &stepEnd{outcome: o, captures: captures}
+	shown := captures
+	if len(captures) > 0 {
+		shown = make(map[string]any, len(captures))
+		for k, v := range captures {
+			shown[k] = recorded(v)
+		}
+	}
+	end.event = event.Step{
+		Name: name, ID: s.ID, Part: s.part, Sandbox: a.boxName(s.box), Line: s.Pos.Line,
+		Verdict: o.verdict, Tolerated: s.ContinueOnError && o.verdict == event.Failed && !o.overall,
+		Flaky: o.verdict == event.Passed && tries > 1, Background: s.Background, Tries: tries, Captures: shown,
+		Try: o.event(0),
+	}
+	a.send(event.Event{Type: event.TypeStepEnd, StepEnd: &end.event})
+	a.ends[s.index] = end
+	return end
+}
+
+// fields is what expressions see as steps.ID.
+func (e *stepEnd) fields(s *recipe.Step) map[string]any {
+	m := unknownStep(s)
+	if e.ran {
+		maps.Copy(m, e.result.Env(context.Background(), nil))
+		delete(m, "file")
+	}
+	m["verdict"] = string(e.verdict)
+	maps.Copy(m, e.captures)
+	return m
+}
+
+// row is the step's part of results.jsonl.
+func (e *stepEnd) row() event.StepResult {
+	return event.StepResult{
+		Name: e.event.Name, Verdict: e.event.Verdict, Reason: e.event.Reason, Exit: e.event.Exit,
+		Duration: e.event.Duration.Seconds(), Tries: e.event.Tries, Captures: e.event.Captures,
+	}
+}
+
+// describe is the step's part of the sample's message.
+func (e *stepEnd) describe() string {
+	if e.event.Message == "" {
+		return e.event.Name
+	}
+	return fmt.Sprintf("%s: %s", e.event.Name, e.event.Message)
+}

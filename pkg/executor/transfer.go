@@ -1,0 +1,142 @@
+package executor
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+
+	"github.com/bmatcuk/doublestar/v4"
+
+	"github.com/sbxrun/sbxrun/pkg/event"
+	"github.com/sbxrun/sbxrun/pkg/recipe"
+)
+
+// transfer streams files from one sandbox of the sample into another.
+func (t *try) transfer(ctx context.Context, f recipe.File, to *box) outcome {
+	src, err := text(f.Src, t.env.names)
+	if err == nil {
+		var dst string
+		if dst, err = text(f.Dst, t.env.names); err == nil {
+			return t.move(ctx, t.a.boxes[t.a.run.layout.boxIndex(f.From)], src, to, dst, f)
+		}
+	}
+	return failed(event.ReasonAssertion, "stage files from %s: %v", f.From, err)
+}
+
+func (t *try) move(ctx context.Context, from *box, src string, to *box, dst string, f recipe.File) outcome {
+	what := fmt.Sprintf("take %s from sandbox %s", src, f.From)
+	if from.gone() {
+		return failed(event.ReasonArtifact, "%s: that sandbox is gone", what)
+	}
+	stream, err := from.sb.Receive(ctx, []string{src})
+	if err != nil {
+		return refused(ctx, from, what, event.ReasonStage, err)
+	}
+	defer stream.Close()
+	name := renamer{dst: dst, src: streamName(src)}
+	if isGlob(src) {
+		fixed, _ := doublestar.SplitPattern(path.Clean(src))
+		name.src, name.isGlob = streamName(fixed), true
+	}
+	dir := "."
+	if path.IsAbs(dst) {
+		dir = "/"
+	}
+	count := 0
+	readErr, sendErr := pipe(func(w io.Writer) (err error) {
+		count, err = retar(w, newTarReader(stream, from.spec.Limits.WithDefaults()), name, f.Mode)
+		return err
+	}, func(r io.Reader) error { return to.sb.Send(ctx, dir, r) })
+	switch {
+	case readErr != nil:
+		return refused(ctx, from, what, event.ReasonStage, readErr)
+	case sendErr != nil:
+		return refused(ctx, to, "stage files", event.ReasonStage, sendErr)
+	case count == 0 && !f.Optional:
+		return failed(event.ReasonArtifact, "%s: there is nothing of that name", what)
+	}
+	return passed()
+}
+
+// retar copies a tar with other names and returns how many entries that were.
+func retar(w io.Writer, from *tarReader, name renamer, mode uint32) (int, error) {
+	to := tar.NewWriter(w)
+	for count := 0; ; count++ {
+		h, err := from.next()
+		if errors.Is(err, io.EOF) {
+			return count, to.Close()
+		}
+		if err != nil {
+			return count, err
+		}
+		c := &tar.Header{Typeflag: h.Typeflag, Mode: h.Mode & 0o777, Size: h.Size, ModTime: h.ModTime, Format: tar.FormatPAX}
+		switch h.Typeflag {
+		case tar.TypeReg:
+			c.Mode = int64(modeOr(mode, h.FileInfo().Mode().Perm()))
+		case tar.TypeDir:
+		case tar.TypeSymlink:
+			c.Linkname = h.Linkname
+		default:
+			return count, unfit("%s is %s and not a file or a folder", h.Name, describeType(h.Typeflag))
+		}
+		if c.Name = name.of(h); c.Name == "" {
+			continue // the folder itself, whose content goes to one that is there
+		}
+		if err := to.WriteHeader(c); err != nil {
+			return count, err
+		}
+		if _, err := io.Copy(to, from); err != nil {
+			return count, err
+		}
+	}
+}
+
+// renamer gives what comes out of one sandbox its name in another: a file goes to dst, a folder's content into dst,
+// and what a glob matches keeps the path after its fixed part.
+type renamer struct {
+	src    string // as Receive names it; the fixed part of a glob
+	isGlob bool
+	dst    string
+}
+
+func (n renamer) of(h *tar.Header) string {
+	name := path.Clean("/" + h.Name)[1:]
+	rest := name
+	if n.src != "." && n.src != "" {
+		rest = strings.TrimPrefix(strings.TrimPrefix(name, n.src), "/")
+	}
+	var to string
+	switch {
+	case n.isGlob:
+		to = path.Join(n.dst, rest)
+	case rest == "" && h.Typeflag != tar.TypeDir:
+		to = fileDst(n.dst, path.Base(name))
+	default:
+		to = path.Join(defaultTo(n.dst, path.Base(n.src)), rest)
+	}
+	to = strings.TrimPrefix(path.Clean(to), "/")
+	if to == "." {
+		return ""
+	}
+	return to
+}
+
+func describeType(flag byte) string {
+	switch flag {
+	case tar.TypeFifo:
+		return "a FIFO"
+	case tar.TypeChar, tar.TypeBlock:
+		return "a device"
+	case tar.TypeLink:
+		return "a hard link"
+	case tar.TypeDir:
+		return "a folder"
+	case tar.TypeSymlink:
+		return "a symbolic link"
+	}
+	return "a socket or something else"
+}
