@@ -1,0 +1,29 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+func newGC(std stdio) *cobra.Command {
+	return &cobra.Command{
+		Use:   "gc",
+		Short: "Remove what killed runs left",
+		Long: `gc removes what runs that were killed left on this machine: processes, control groups, folders. What a living run
+owns is not touched. A run that ends by itself, by Ctrl-C or by SIGKILL leaves nothing; gc is for what a crash of the
+machine, or of everything at once, left.`,
+		Example: "  sbxrun gc",
+		Args:    maxArgs(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			removed, err := collectGarbage(cmd.Context())
+			for _, what := range removed {
+				fmt.Fprintln(std.out, "removed", what)
+			}
+			if err == nil && len(removed) == 0 {
+				fmt.Fprintln(std.out, "nothing was left")
+			}
+			return err
+		},
+	}
+}

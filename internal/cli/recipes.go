@@ -1,0 +1,104 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/bmatcuk/doublestar/v4"
+
+	"github.com/sbxrun/sbxrun/pkg/recipe"
+)
+
+// expand turns the arguments into paths of recipes: a file is itself, a folder its *.yaml and *.yml, a glob what it
+// matches. The order is that of the arguments, sorted within one; a path that comes twice is taken once.
+func expand(args []string) ([]string, error) {
+	var paths []string
+	for _, arg := range args {
+		found, err := expandOne(arg)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range found {
+			if !slices.Contains(paths, p) {
+				paths = append(paths, p)
+			}
+		}
+	}
+	return paths, nil
+}
+
+func expandOne(arg string) ([]string, error) {
+	info, err := os.Stat(arg)
+	switch {
+	case err == nil && info.IsDir():
+		entries, err := os.ReadDir(arg)
+		if err != nil {
+			return nil, usagef("cannot read the folder %s: %v", arg, errors.Unwrap(err))
+		}
+		var found []string
+		for _, e := range entries {
+			if !e.IsDir() && isRecipeName(e.Name()) && !strings.HasPrefix(e.Name(), ".") {
+				found = append(found, filepath.Join(arg, e.Name()))
+			}
+		}
+		if len(found) == 0 {
+			return nil, usagef("no recipe (*.yaml, *.yml) is in the folder %s", arg)
+		}
+		return found, nil
+	case err == nil:
+		return []string{arg}, nil
+	case strings.ContainsAny(arg, "*?[{"):
+		found, err := doublestar.FilepathGlob(arg, doublestar.WithFilesOnly())
+		if err != nil {
+			return nil, usagef("%q is not a valid glob: %v", arg, err)
+		}
+		if len(found) == 0 {
+			return nil, usagef("no file matches %s", arg)
+		}
+		slices.Sort(found)
+		return found, nil
+	case errors.Is(err, os.ErrNotExist):
+		return nil, usagef("no such recipe: %s", arg)
+	default:
+		return nil, usagef("cannot read the recipe: %v", err)
+	}
+}
+
+// load reads all recipes and returns every mistake of all of them. Names must be unique, since results are kept by name.
+func load(args []string) ([]*recipe.Recipe, error) {
+	paths, err := expand(args)
+	if err != nil {
+		return nil, err
+	}
+	var (
+		recipes []*recipe.Recipe
+		bad     []error
+		named   = map[string]string{}
+	)
+	for _, path := range paths {
+		r, err := recipe.Load(path)
+		if err != nil {
+			bad = append(bad, err)
+			continue
+		}
+		if other, taken := named[r.Name]; taken {
+			bad = append(bad, fmt.Errorf("%s: the name %q is that of %s too; names of recipes are unique in a run", path, r.Name, other))
+		}
+		named[r.Name] = path
+		recipes = append(recipes, r)
+	}
+	if len(bad) > 0 {
+		return nil, &badRecipes{bad}
+	}
+	return recipes, nil
+}
+
+// badRecipes is every mistake of the recipes of one command line: nothing was started.
+type badRecipes struct{ errs []error }
+
+func (e *badRecipes) Error() string   { return errors.Join(e.errs...).Error() }
+func (e *badRecipes) Unwrap() []error { return e.errs }

@@ -1,0 +1,68 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sbxrun/sbxrun/internal/report"
+	"github.com/sbxrun/sbxrun/pkg/event"
+)
+
+func newReport(std stdio) *cobra.Command {
+	var out, junit string
+	cmd := &cobra.Command{
+		Use:   "report DIR|FILE...",
+		Short: "Make reports again from recorded events; merge shards",
+		Long: `report reads the events of finished runs, folders or events.jsonl files, makes the reports again and exits as one run of
+all of them would. Gates, which wait for this with --shard, are judged over all. The reports of one folder go into it;
+those of several need --out. The same recipe, case and sample twice is an error.`,
+		Example: "  sbxrun report .sbxrun/runs/261123-101500-3fa2c1\n  sbxrun report --out merged shard1 shard2 shard3",
+		Args:    minArgs(1, "at least one folder or file"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 && out == "" {
+				return usagef("say with --out where the merged reports go")
+			}
+			log, err := report.Open(args...)
+			if err != nil {
+				return usagef("%v", err)
+			}
+			return merge(std, log, args[0], out, junit)
+		},
+	}
+	cmd.Flags().StringVar(&out, "out", "", "write the reports to the folder `DIR` (default: the run's own)")
+	cmd.Flags().StringVar(&junit, "junit", "", "write the JUnit report to `FILE` too")
+	return cmd
+}
+
+// merge writes the reports of a log and ends as the run would have.
+func merge(std stdio, log *report.Log, first, out, junit string) error {
+	dir := out
+	if dir == "" {
+		dir = first
+		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+			dir = filepath.Dir(dir)
+		}
+	}
+	sum := log.Summary()
+	for _, r := range sum.Recipes {
+		r.Gates = judge(r.Start.Gates, r)
+	}
+	code := status(mergedOutcome(sum))
+	files, err := report.Write(log, report.Options{Dir: dir, JUnit: junit, Results: true, Exit: &code})
+	if err != nil {
+		return err
+	}
+	err = report.Show(log, report.DetectConsole(std.out, os.Getenv), files...)
+	return ended(std, code, err)
+}
+
+// mergedOutcome is the outcome of runs whose events are all there is.
+func mergedOutcome(sum *event.Summary) outcome {
+	o := outcome{summary: sum}
+	if sum.End != nil && sum.End.Exit == exitInterrupted {
+		o.interrupted = true
+	}
+	return o
+}

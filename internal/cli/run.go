@@ -1,0 +1,280 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sbxrun/sbxrun/internal/check"
+	"github.com/sbxrun/sbxrun/internal/report"
+	"github.com/sbxrun/sbxrun/pkg/event"
+	"github.com/sbxrun/sbxrun/pkg/executor"
+	"github.com/sbxrun/sbxrun/pkg/plan"
+	"github.com/sbxrun/sbxrun/pkg/sandbox"
+)
+
+// runFlags are the flags of run beside planFlags and providerFlags.
+type runFlags struct {
+	plan         planFlags
+	provider     providerFlags
+	maxFailures  int
+	infraRetries int
+	timeout      time.Duration
+	update       bool
+	out, junit   string
+	verbose      bool
+	quiet        bool
+}
+
+func newRun(std stdio) *cobra.Command {
+	var flags runFlags
+	cmd := &cobra.Command{
+		Use:   "run RECIPE|DIR|GLOB...",
+		Short: "Run recipes (the same as sbxrun RECIPE...)",
+		Long: `run runs recipes, one after another, and writes what happened to --out, by default a new folder below .sbxrun/runs:
+events.jsonl, results.jsonl, report.json, junit.xml, logs/ and artifacts/.
+
+Ctrl-C once ends what runs, takes the sandboxes down and writes the reports; twice: as fast as teardown allows; a third
+time: at once. SIGTERM and SIGHUP act alike.
+
+Exit status: 0 all passed, or all gates hold; 1 something failed, or a gate does not hold; 2 bad usage or recipe,
+nothing was started; 3 infrastructure errors, or something could not be taken down; 130 interrupted.`,
+		Example: `  sbxrun recipe.yaml
+  sbxrun run -j 8 --set model=small --case '^easy-' evals/
+  sbxrun run --shard 2/4 --out shard2 evals/all.yaml
+  sbxrun run --update golden.yaml        # take what came out as the new golden files`,
+		Args: minArgs(1, "at least one recipe"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return flags.run(cmd.Context(), std, args)
+		},
+	}
+	f := cmd.Flags()
+	flags.plan.add(cmd)
+	flags.provider.add(cmd)
+	f.IntVar(&flags.maxFailures, "max-failures", 0, "start no more samples once `N` have failed; exit status 1")
+	f.IntVar(&flags.infraRetries, "infra-retries", executor.DefaultInfraRetries,
+		"repeat a sample up to `N` times after infrastructure errors, where that is safe")
+	f.DurationVar(&flags.timeout, "timeout", 0, "time limit `D` of the whole run, such as 90s or 1h30m (default: none)")
+	f.BoolVar(&flags.update, "update", false, "write golden files that differ, at the end of the run")
+	f.StringVar(&flags.out, "out", "", "write the run to the folder `DIR`, replacing a run that is there")
+	f.StringVar(&flags.junit, "junit", "", "write the JUnit report to `FILE` too")
+	f.BoolVarP(&flags.verbose, "verbose", "v", false, "show every step")
+	f.BoolVarP(&flags.quiet, "quiet", "q", false, "show failures and the last line only")
+	return cmd
+}
+
+func (f *runFlags) check() error {
+	switch {
+	case f.verbose && f.quiet:
+		return usagef("-v and -q exclude each other")
+	case f.maxFailures < 0:
+		return usagef("--max-failures %d: it is at least 1 (0 is no limit)", f.maxFailures)
+	case f.infraRetries < 0:
+		return usagef("--infra-retries %d: it is at least 0", f.infraRetries)
+	case f.timeout < 0:
+		return usagef("--timeout %v: a time limit is positive", f.timeout)
+	}
+	return f.provider.check()
+}
+
+// run is one run from its arguments to its exit status. Until the run's folder is open nothing was started.
+func (f *runFlags) run(ctx context.Context, std stdio, args []string) error {
+	if err := f.check(); err != nil {
+		return err
+	}
+	recipes, err := load(args)
+	if err != nil {
+		return err
+	}
+	plans, err := f.plan.build(ctx, recipes, f.provider.jobs())
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	id := newRunID()
+	dir, err := openRunDir(f.out, id)
+	if err != nil {
+		return err
+	}
+	defer dir.close()
+	ctx, signals := watchSignals(ctx, std.err, id)
+	defer signals.stop()
+
+	r, err := newSession(f, std, dir, id)
+	if err != nil {
+		return err
+	}
+	if err := r.begin(f.plan.shard); err != nil {
+		return errors.Join(err, r.close())
+	}
+	failure := r.runAll(ctx, f, plans, signals, start)
+	code, err := r.finish(ctx, f, failure)
+	return ended(std, code, err)
+}
+
+// session is one run that is going on: where its events go, and what is known of it so far.
+type session struct {
+	id      string
+	dir     string // absolute
+	shown   string // as people call it
+	start   time.Time
+	log     *report.EventLog
+	results *report.Results
+	console *report.Console
+	summary event.Summary
+	sink    event.Sink
+	updates *check.Updates // nil without --update
+	spool   string
+	outcome outcome
+}
+
+func newSession(f *runFlags, std stdio, dir *runDir, id string) (*session, error) {
+	s := &session{id: id, dir: dir.path, shown: dir.shown, start: time.Now()}
+	s.outcome = outcome{summary: &s.summary, shard: f.plan.shard != ""}
+	var err error
+	if s.log, err = report.OpenEventLog(dir.file(eventsFile)); err != nil {
+		return nil, usagef("cannot write to the run's folder: %v; name another with --out", err)
+	}
+	if s.results, err = report.OpenResults(dir.file(resultsFile)); err != nil {
+		return nil, errors.Join(err, s.log.Close())
+	}
+	if f.update {
+		if s.spool, err = os.MkdirTemp("", "sbxrun-golden-"); err != nil {
+			return nil, errors.Join(err, s.close())
+		}
+		s.updates = check.NewUpdates(s.spool)
+	}
+	console := report.DetectConsole(std.out, os.Getenv)
+	console.Quiet, console.Verbose = f.quiet, f.verbose
+	s.console = report.NewConsole(console)
+	s.sink = event.Tee(s.log, s.results, &s.summary, s.console)
+	return s, nil
+}
+
+func (s *session) send(e event.Event) error {
+	e.Time = time.Now()
+	return s.sink.Send(e)
+}
+
+func (s *session) begin(shard string) error {
+	cwd, err := os.Getwd()
+	if err != nil {
+		return fmt.Errorf("find the working directory: %w", err)
+	}
+	return s.send(event.Event{Type: event.TypeRunStart, Run: &event.RunStart{
+		Format: event.Format, ID: s.id, Version: versionString(), Provider: localName, Dir: s.dir, Cwd: cwd, Shard: shard,
+	}})
+}
+
+// runAll runs the plans one after another. The error is what kept the run from going on.
+func (s *session) runAll(ctx context.Context, f *runFlags, plans []*plan.Plan, signals *interrupts, start time.Time) error {
+	size := 0
+	for _, p := range plans {
+		size = max(size, p.Pool.Size)
+	}
+	provider, err := f.provider.open(ctx, sandbox.Run{ID: s.id, Dir: s.dir, Size: size})
+	if err != nil {
+		return err
+	}
+	opts := executor.Options{
+		Provider: provider, Sink: s.sink, RunID: s.id, Dir: s.dir,
+		InfraRetries: f.infraRetries, Timeout: f.timeout, Hurry: signals.hurry, Update: s.updates,
+	}
+	if f.timeout > 0 {
+		opts.Deadline = start.Add(f.timeout)
+	}
+	failed := 0
+	for _, p := range plans {
+		opts.File = repositoryFile(p.Recipe.Path)
+		if f.maxFailures > 0 {
+			opts.MaxFailures = max(1, f.maxFailures-failed)
+		}
+		if !s.outcome.shard {
+			opts.Gates = func(gates []event.Gate) []event.GateResult {
+				return judge(gates, s.summary.Recipe(p.Recipe.Name))
+			}
+		}
+		var result executor.Result
+		result, err = executor.Run(ctx, p, opts)
+		failed += result.Failed
+		s.outcome.left = s.outcome.left || len(result.Left) > 0
+		s.outcome.unsupported = s.outcome.unsupported || result.Stopped == executor.StoppedUnsupported
+		if err != nil || ctx.Err() != nil || result.Stopped != "" {
+			break
+		}
+	}
+	if left := takeDown(ctx, provider); left != nil {
+		s.outcome.left = true
+		err = errors.Join(err, s.send(event.Event{Type: event.TypeLeft, Message: left.Error()}))
+	}
+	return err
+}
+
+// closeLimit is how long what a provider still holds at the end may take to go.
+const closeLimit = time.Minute
+
+// takeDown closes a provider, also after an interrupt.
+func takeDown(ctx context.Context, provider sandbox.Provider) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeLimit)
+	defer cancel()
+	return provider.Close(ctx)
+}
+
+// finish writes what is written at the end of a run and returns the exit status. failure is what stopped the run.
+func (s *session) finish(ctx context.Context, f *runFlags, failure error) (int, error) {
+	s.outcome.interrupted = errors.Is(context.Cause(ctx), errInterrupted)
+	end := event.RunEnd{Duration: time.Since(s.start)}
+	if s.updates != nil && !s.outcome.interrupted && failure == nil {
+		written, err := s.updates.Write()
+		if err != nil {
+			s.outcome.refused = true
+			failure = errors.Join(failure, s.send(event.Event{Type: event.TypeWarning, Message: err.Error()}))
+		}
+		end.Updated = written
+	}
+	end.Exit = status(s.outcome)
+	if s.outcome.interrupted && errors.Is(failure, errInterrupted) {
+		failure = nil
+	}
+	if failure != nil && !s.outcome.interrupted {
+		end.Exit = statusOf(failure)
+	}
+	err := s.send(event.Event{Type: event.TypeRunEnd, RunEnd: &end})
+	err = errors.Join(err, s.close())
+	files, reports := s.reports(f.junit)
+	err = errors.Join(failure, err, reports, s.console.Close(files...))
+	return end.Exit, err
+}
+
+// reports makes the reports of the run from its log.
+func (s *session) reports(junit string) ([]string, error) {
+	log, err := report.Open(s.dir)
+	if err != nil {
+		return nil, fmt.Errorf("read the run's log to make reports: %w", err)
+	}
+	return report.Write(log, report.Options{Dir: s.shown, JUnit: junit, StepSummary: os.Getenv("GITHUB_STEP_SUMMARY")})
+}
+
+// close closes the files of the run and removes what is needed only while it goes on.
+func (s *session) close() error {
+	err := errors.Join(s.results.Close(), s.log.Close())
+	if s.spool != "" {
+		err = errors.Join(err, os.RemoveAll(s.spool))
+	}
+	return err
+}
+
+// judge evaluates the gates of a recipe whose samples have ended.
+func judge(gates []event.Gate, r *event.RecipeSummary) []event.GateResult {
+	if r == nil {
+		r = &event.RecipeSummary{}
+	}
+	return check.Gates(gates, check.Scores{
+		Total: r.Total, Passed: r.Passed, Failed: r.Failed, Errors: r.Errors, Flaky: r.Flaky,
+		Durations: r.Duration, Means: r.Means(),
+	})
+}
