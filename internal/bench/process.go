@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+)
+
+// build makes the binary that is measured, as `make build` does.
+func (h *harness) build(ctx context.Context) error {
+	h.binary = filepath.Join(h.dir, "sbxrun")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", h.binary, "./cmd/sbxrun")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build sbxrun (run this at the top of the repository): %w\n%s", err, out)
+	}
+	return nil
+}
+
+// hello measures the first example from start to exit.
+func hello(ctx context.Context, h *harness) ([]row, error) {
+	const budget = 60 * time.Millisecond
+	out := filepath.Join(h.dir, "hello")
+	run := command(ctx, h.binary, "run", "-q", "--out", out, "recipes/examples/hello.yaml")
+	var times []time.Duration
+	for i := range h.rounds(40) + 1 {
+		t, err := timed(run)
+		if err != nil {
+			return nil, err
+		}
+		if i > 0 {
+			times = append(times, t)
+		}
+	}
+	m := median(times)
+	return []row{{name: "hello.yaml, whole process", got: millis(m), other: "-", ratio: "-", budget: "60 ms", over: m > budget}}, nil
+}
+
+// pythonPrograms measures 164 short programs, each in a fresh sandbox, two at a time.
+func pythonPrograms(ctx context.Context, h *harness) ([]row, error) {
+	if _, err := os.Stat(python); err != nil {
+		return nil, fmt.Errorf("both sides need an interpreter: %w", err)
+	}
+	dir := filepath.Join(h.dir, "python")
+	list, err := writePrograms(dir)
+	if err != nil {
+		return nil, err
+	}
+	out := filepath.Join(h.dir, "python-run")
+	bare := []string{"sh", "-c", "xargs -P2 -n1 " + python + " < " + list}
+	got, other, err := alternate(ctx, h.rounds(7),
+		command(ctx, h.binary, "run", "-q", "-j", "2", "--out", out, filepath.Join(dir, "recipe.yaml")),
+		command(ctx, bare...))
+	if err != nil {
+		return nil, err
+	}
+	return []row{against(fmt.Sprintf("%d Python programs, fresh sandboxes, 2 at a time", programs), got, other, 1.25, bare)}, nil
+}
