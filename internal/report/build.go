@@ -2,6 +2,7 @@ package report
 
 import (
 	"cmp"
+	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -31,6 +32,7 @@ type builder struct {
 	warnings []string
 	left     []string
 	updated  []string
+	dir      string // of the run, as seen from the working directory
 
 	// What went beyond the bounds.
 	otherCauses int
@@ -98,6 +100,7 @@ func (b *builder) fail(o *outcome) {
 		return
 	}
 	c := &causeSoFar{Cause: detail(f, o), key: key}
+	c.dir = b.dir
 	if b.byKey == nil {
 		b.byKey = map[causeKey]*causeSoFar{}
 	}
@@ -156,22 +159,54 @@ func detail(f Failure, o *outcome) Cause {
 	return c
 }
 
+// boundStream keeps both ends of a stream. What it cuts shows by Size.
 func boundStream(s event.Stream) event.Stream {
-	s.Head = cutEnd(s.Head, maxOutput/2)
-	if n := len(s.Tail); n > maxOutput/2 {
-		s.Tail = strings.ToValidUTF8(s.Tail[n-maxOutput/2:], "")
+	if len(s.Head)+len(s.Tail) <= maxOutput {
+		return s
 	}
+	text := s.Head + s.Tail
+	s.Head = strings.ToValidUTF8(s.Head[:min(len(s.Head), maxOutput/2)], "")
+	s.Tail = strings.ToValidUTF8(text[len(text)-maxOutput/2:], "")
 	return s
 }
 
 var numbers = regexp.MustCompile(`[0-9]+`)
 
-// normalize makes messages equal that differ in the case's id and in numbers.
+// normalize makes messages equal that differ in the case's id, or the file's name in it, and in numbers.
 func normalize(message, id string) string {
-	if len(id) > 1 {
-		message = strings.ReplaceAll(message, id, "<id>")
+	base := path.Base(id)
+	for _, name := range []string{id, base, strings.TrimSuffix(base, path.Ext(base))} {
+		message = replaceWord(message, name, "<id>")
 	}
 	return numbers.ReplaceAllString(message, "#")
+}
+
+// replaceWord replaces word where no letter or digit is beside it.
+func replaceWord(s, word, with string) string {
+	if word == "" {
+		return s
+	}
+	var b strings.Builder
+	for from := 0; ; {
+		i := strings.Index(s[from:], word)
+		if i < 0 {
+			b.WriteString(s[from:])
+			return b.String()
+		}
+		i += from
+		end := i + len(word)
+		b.WriteString(s[from:i])
+		if i > 0 && isWord(s[i-1]) || end < len(s) && isWord(s[end]) {
+			b.WriteString(word)
+		} else {
+			b.WriteString(with)
+		}
+		from = end
+	}
+}
+
+func isWord(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c >= 0x80
 }
 
 // sampleName is how people and JUnit call a sample of a recipe with cases: its id, with #2 for the second. An id that
@@ -216,7 +251,7 @@ func (b *builder) report() *Report {
 func reportRecipe(s *event.RecipeSummary) Recipe {
 	r := Recipe{
 		Name: s.Name, File: s.Start.File, Digest: s.Start.Digest, Description: s.Start.Description,
-		Duration: s.Last.Sub(s.Begin).Seconds(), Totals: totals(s.Counts), Reasons: s.Reasons,
+		Duration: s.Last.Sub(s.Begin).Seconds(), Expected: s.Start.Total, Totals: totals(s.Counts), Reasons: s.Reasons,
 		InfraRetries: s.InfraRetries, Reused: s.Reused, Stopped: s.Stopped, Gates: s.Gates,
 	}
 	if q := &s.Durations; q.N() > 0 {

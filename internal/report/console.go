@@ -73,6 +73,7 @@ type Console struct {
 	failures     int
 	warnings     int // shown
 	token        string
+	printed      bool // something
 	screen       screen
 	err          error
 
@@ -106,7 +107,10 @@ func (c *Console) Send(e event.Event) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	o := c.built.add(e)
-	if e.Type == event.TypeRecipeStart {
+	switch e.Type {
+	case event.TypeRunStart:
+		c.built.dir = relative(e.Run.Cwd, e.Run.Dir)
+	case event.TypeRecipeStart:
 		c.recipe = c.built.summary.Recipe(e.Recipe)
 	}
 	if c.Quiet {
@@ -130,8 +134,16 @@ func (c *Console) Close(reports ...string) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	r := c.built.report()
-	c.print(c.screen.clear(c.size()) + c.final(r, reports))
+	c.print(c.screen.clear(c.size()))
+	return c.finish(c.built.report(), reports)
+}
+
+func (c *Console) finish(r *Report, reports []string) error {
+	text := c.final(r, reports)
+	if !c.printed {
+		text = strings.TrimLeft(text, "\n")
+	}
+	c.print(text)
 	if c.GitHub {
 		c.print("::" + c.token + "::\n")
 		if c.err == nil {
@@ -148,6 +160,7 @@ func (c *Console) print(text string) {
 	if text == "" || c.err != nil {
 		return
 	}
+	c.printed = true
 	_, c.err = io.WriteString(c.Out, text)
 }
 
@@ -213,17 +226,18 @@ func (c *Console) showsSteps(e event.Event) bool {
 
 func (c *Console) stepLine(e event.Event) string {
 	s := e.StepEnd
-	message := duration(s.Duration)
+	word, message := verdictShort(s.Verdict), duration(s.Duration)
 	switch s.Verdict {
 	case event.Skipped, event.NotRun:
 		message = firstLine(s.Message)
 	case event.Failed, event.Error:
 		message += "  " + firstLine(messageOf(s.Try))
 		if s.Tolerated {
+			word = "fail"
 			message += " (continue_on_error)"
 		}
 	}
-	return c.line(e, verdictShort(s.Verdict), s.Name, message)
+	return c.line(e, word, s.Name, message)
 }
 
 func (c *Console) sampleLine(e event.Event, o *outcome) string {
@@ -261,14 +275,12 @@ func (c *Console) mayShow(f Failure) bool {
 
 // line is a line about a sample, or about a step of it.
 func (c *Console) line(e event.Event, word, step, message string) string {
-	name := e.Recipe + "/" + sampleName(e)
-	if r := c.built.summary.Recipe(e.Recipe); r != nil && !r.Start.HasCases && r.Start.Samples <= 1 {
-		name = e.Recipe
-	}
+	name := fullName(e.Recipe, e.Case, e.Sample)
 	if step != "" {
 		name += " " + step
 	}
-	return fmt.Sprintf("%s %s  %s\n", c.style.word(word), terminalLine(cutEnd(name, maxLineShown)), c.style.faint(terminalLine(cutEnd(message, maxLineShown))))
+	pad := strings.Repeat(" ", max(wordWidth-len(word), 0))
+	return fmt.Sprintf("%s%s %s  %s\n", c.style.word(word), pad, terminalLine(cutEnd(name, maxLineShown)), c.style.faint(terminalLine(cutEnd(message, maxLineShown))))
 }
 
 func (c *Console) recipeEndLines(e event.Event) string {
@@ -314,7 +326,7 @@ func verdictShort(v event.Verdict) string {
 	case event.Skipped:
 		return "skip"
 	case event.NotRun:
-		return "none"
+		return "-"
 	}
 	return failWord(v)
 }

@@ -3,7 +3,8 @@ package report
 import (
 	"fmt"
 	"strings"
-	"time"
+
+	"github.com/sbxrun/sbxrun/pkg/event"
 )
 
 const (
@@ -15,6 +16,10 @@ const (
 func (c *Console) final(r *Report, reports []string) string {
 	var b strings.Builder
 	c.finalCauses(&b, r)
+	if b.Len() > 0 && !c.Quiet {
+		b.WriteString("\n")
+	}
+	causes := b.Len()
 	for _, recipe := range r.Recipes {
 		for _, g := range recipe.Gates {
 			if !g.Held {
@@ -38,16 +43,30 @@ func (c *Console) final(r *Report, reports []string) string {
 	if c.Quiet && word == "PASS" {
 		return b.String()
 	}
-	if b.Len() > 0 && !c.Quiet {
+	if b.Len() > causes && !c.Quiet {
 		b.WriteString("\n")
 	}
-	fmt.Fprintf(&b, "%s %s in %s\n", c.style.word(word), countsLine(r.Totals), duration(time.Duration(r.Duration*float64(time.Second))))
+	fmt.Fprintf(&b, "%s %s in %s\n", c.style.word(word), countsLine(r.Totals), duration(seconds(r.Duration)))
+	if n := notEnded(r); n > 0 {
+		fmt.Fprintf(&b, "the run was cut short: %d samples did not end\n", n)
+	}
 	if !c.Quiet {
 		for _, line := range reportPaths(reports) {
 			b.WriteString(c.style.faint("reports: "+terminalLine(line)) + "\n")
 		}
 	}
 	return b.String()
+}
+
+// notEnded counts the samples that a killed run did not come to.
+func notEnded(r *Report) int {
+	n := 0
+	for _, recipe := range r.Recipes {
+		if !r.Complete && recipe.Expected > recipe.Totals.Total {
+			n += recipe.Expected - recipe.Totals.Total
+		}
+	}
+	return n
 }
 
 func (c *Console) list(b *strings.Builder, title string, messages []string, others int) {
@@ -87,7 +106,7 @@ func (c *Console) finalCauses(b *strings.Builder, r *Report) {
 
 func (c *Console) cause(b *strings.Builder, cause Cause) {
 	f := cause.First
-	fmt.Fprintf(b, "%s %s", c.style.word(failWord(f.Verdict)), terminalLine(failureName(f)))
+	fmt.Fprintf(b, "%s %s", c.style.word(failWord(f.Verdict)), terminalLine(fullName(f.Recipe, f.ID, f.Sample)))
 	if f.File != "" {
 		b.WriteString(c.style.faint("  " + terminalLine(place(f))))
 	}
@@ -105,9 +124,8 @@ func (c *Console) cause(b *strings.Builder, cause Cause) {
 
 // details are the expectations that do not hold, and the ends of the output.
 func (c *Console) details(b *strings.Builder, cause Cause) {
-	for i, finding := range cause.Findings {
-		said := i == 0 && strings.Contains(cause.First.Message, firstLine(finding.Message))
-		if !said || strings.Contains(strings.TrimSpace(finding.Message), "\n") {
+	for _, finding := range cause.Findings {
+		if !saidBy(cause.First, finding) {
 			for line := range strings.Lines(terminalText(finding.Expect + ": " + finding.Message)) {
 				b.WriteString("    " + cutEnd(strings.TrimRight(line, "\n"), maxLineShown) + "\n")
 			}
@@ -115,15 +133,16 @@ func (c *Console) details(b *strings.Builder, cause Cause) {
 		b.WriteString(c.style.diff(finding.Diff, "      "))
 	}
 	for _, s := range streams(cause) {
-		title := s.name
-		if s.path != "" {
-			title += " (" + s.path + ")"
-		}
-		b.WriteString("    " + c.style.faint(terminalLine(title)+":") + "\n")
+		b.WriteString("    " + c.style.faint(terminalLine(s.name+" ("+s.path+")")+":") + "\n")
 		for line := range strings.Lines(terminalText(s.tail)) {
 			b.WriteString("      " + strings.TrimRight(line, "\n") + "\n")
 		}
 	}
+}
+
+// saidBy says whether the failure's message has the finding's already.
+func saidBy(f Failure, finding event.Finding) bool {
+	return strings.Contains(f.Message, strings.TrimSpace(finding.Message))
 }
 
 func others(c Cause) string {

@@ -28,7 +28,7 @@ func annotate(w io.Writer, r *Report) error {
 			fmt.Fprintf(&b, "line=%d,", f.Line)
 		}
 		message := cutEnd(terminalText(causeLine(c)), 1000)
-		fmt.Fprintf(&b, "title=%s::%s\n", commandProperty(cutEnd(terminalLine(f.Recipe+"/"+f.ID), 200)), commandData(message))
+		fmt.Fprintf(&b, "title=%s::%s\n", commandProperty(cutEnd(terminalLine(fullName(f.Recipe, f.ID, f.Sample)), 200)), commandData(message))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

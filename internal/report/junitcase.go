@@ -200,10 +200,7 @@ func (v *junitView) stream(s event.Stream) string {
 	if s.Path == "" {
 		return ""
 	}
-	text := s.Head
-	if s.Tail != "" {
-		text += fmt.Sprintf("\n[... cut; %d bytes in all ...]\n", s.Size) + s.Tail
-	}
+	text := streamText(s)
 	path := relative(v.cwd, filepath.Join(v.dir, filepath.FromSlash(s.Path)))
 	return join(cutMiddle(outputText(text), maxJUnitOutput), "[[ATTACHMENT|"+path+"]]")
 }

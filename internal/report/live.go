@@ -94,7 +94,7 @@ func (c *Console) liveLines(now time.Time, height int) []string {
 	names := map[*openSample]string{}
 	for key, s := range c.built.tracker.open {
 		running = append(running, s)
-		names[s] = failureName(Failure{Recipe: key.recipe, ID: key.id, Sample: key.sample})
+		names[s] = fullName(key.recipe, key.id, key.sample)
 	}
 	slices.SortFunc(running, func(a, b *openSample) int {
 		return cmp.Or(a.began.Compare(b.began), strings.Compare(names[a], names[b]))
@@ -148,7 +148,7 @@ func (c *Console) progressLine(now time.Time) string {
 
 // clock is a time as h:mm:ss or m:ss.
 func clock(d time.Duration) string {
-	s := int(max(d, 0).Round(time.Second) / time.Second)
+	s := int(max(d, 0) / time.Second)
 	if s >= 3600 {
 		return fmt.Sprintf("%d:%02d:%02d", s/3600, s/60%60, s%60)
 	}

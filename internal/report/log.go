@@ -55,6 +55,10 @@ func Open(paths ...string) (*Log, error) {
 			return nil, err
 		}
 		l.parts = append(l.parts, p)
+		l.built.dir = p.dir
+		if cwd, err := os.Getwd(); err == nil {
+			l.built.dir = relative(cwd, p.dir)
+		}
 		runs := len(l.built.summary.Runs)
 		if err := l.scan(p, &seen, digests); err != nil {
 			return nil, err

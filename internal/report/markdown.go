@@ -56,7 +56,7 @@ func Markdown(r *Report, size int) string {
 func markdownCause(c Cause) string {
 	var b strings.Builder
 	f := c.First
-	fmt.Fprintf(&b, "\n**%s** %s", strings.ToUpper(string(f.Verdict)), code(f.Recipe+"/"+f.ID))
+	fmt.Fprintf(&b, "\n**%s** %s", failWord(f.Verdict), code(fullName(f.Recipe, f.ID, f.Sample)))
 	if c.Count > 1 {
 		fmt.Fprintf(&b, " and %d more with the same cause", c.Count-1)
 	}
@@ -67,7 +67,9 @@ func markdownCause(c Cause) string {
 	var text strings.Builder
 	text.WriteString(reasonLine(f))
 	for _, finding := range c.Findings {
-		text.WriteString("\n" + finding.Expect + ": " + finding.Message)
+		if !saidBy(f, finding) {
+			text.WriteString("\n" + finding.Expect + ": " + finding.Message)
+		}
 		if finding.Diff != "" {
 			text.WriteString("\n" + finding.Diff)
 		}

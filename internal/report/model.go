@@ -56,6 +56,7 @@ type Recipe struct {
 	Digest       string               `json:"digest"`
 	Description  string               `json:"description,omitempty"`
 	Duration     float64              `json:"duration"` // from the first event to the last
+	Expected     int                  `json:"expected"` // samples to run, -1 where it is not known
 	Totals       Totals               `json:"totals"`
 	Reasons      map[event.Reason]int `json:"reasons,omitempty"`
 	InfraRetries int                  `json:"infra_retries,omitempty"`
@@ -98,4 +99,6 @@ type Cause struct {
 	Stdout   event.Stream    `json:"stdout,omitzero"`
 	Stderr   event.Stream    `json:"stderr,omitzero"`
 	Others   []string        `json:"others,omitempty"` // ids of more of them, up to ten
+
+	dir string // the run's folder as seen from the working directory
 }

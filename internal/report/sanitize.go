@@ -22,7 +22,7 @@ func terminalText(s string) string {
 			return 0x2400 + r // the control pictures
 		case r == 0x7f:
 			return 0x2421
-		case r < 0xa0, isBidi(r), r == 0x2028, r == 0x2029, 0xfff9 <= r && r <= 0xfffb, 0xe0000 <= r && r <= 0xe007f:
+		case 0x80 <= r && r < 0xa0, isBidi(r), r == 0x2028, r == 0x2029, 0xfff9 <= r && r <= 0xfffb, 0xe0000 <= r && r <= 0xe007f:
 			return utf8.RuneError
 		}
 		return r

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"path"
 	"path/filepath"
 	"strings"
 	"time"
@@ -11,7 +12,10 @@ import (
 	"github.com/sbxrun/sbxrun/pkg/event"
 )
 
-const maxLineShown = 500 // bytes of a line of output or of a diff
+const (
+	maxLineShown = 500    // bytes of a line of output or of a diff
+	onlyCase     = "main" // the case of a recipe without cases
+)
 
 // verdictWord is the whole run in a word.
 func verdictWord(r *Report) string {
@@ -88,12 +92,20 @@ func place(f Failure) string {
 	return f.File
 }
 
-func failureName(f Failure) string {
-	name := event.Event{Case: f.ID, Sample: f.Sample}
-	return f.Recipe + "/" + sampleName(name)
+// fullName is how people call a sample: by its recipe alone where that has no cases.
+func fullName(recipe, id string, sample int) string {
+	switch {
+	case id != onlyCase:
+		return recipe + "/" + sampleName(event.Event{Case: id, Sample: sample})
+	case sample > 1:
+		return fmt.Sprintf("%s#%d", recipe, sample)
+	}
+	return recipe
 }
 
 type namedTail struct{ name, path, tail string }
+
+const wordWidth = 5 // of the words before lines
 
 // streams are the ends of the output that is not in a diff already, the more telling stream first.
 func streams(c Cause) []namedTail {
@@ -107,17 +119,22 @@ func streams(c Cause) []namedTail {
 	}
 	var found []namedTail
 	add := func(name string, s event.Stream) {
-		text := s.Tail
-		if text == "" {
-			text = s.Head
-		}
-		if strings.TrimSpace(text) != "" && !about(name) {
-			found = append(found, namedTail{name, s.Path, lastLines(text, 10)})
+		text := streamText(s)
+		if strings.TrimSpace(text) != "" && s.Path != "" && !about(name) {
+			found = append(found, namedTail{name, path.Join(c.dir, s.Path), lastLines(text, 10)})
 		}
 	}
 	add("stderr", c.Stderr)
 	add("stdout", c.Stdout)
 	return found
+}
+
+// streamText is what is known of a stream, and a line where something is missing.
+func streamText(s event.Stream) string {
+	if s.Tail == "" || int64(len(s.Head)+len(s.Tail)) == s.Size {
+		return s.Head + s.Tail
+	}
+	return fmt.Sprintf("%s\n[... cut; %d bytes in all ...]\n%s", s.Head, s.Size, s.Tail)
 }
 
 // lastLines is the last n lines of text, each of a bounded length.
@@ -164,7 +181,7 @@ func (s style) word(word string) string {
 	switch word {
 	case "PASS", "ok":
 		color = ansi.AttrGreenForegroundColor
-	case "INTERRUPTED", "INCOMPLETE", "skip", "none", "FLAKY":
+	case "INTERRUPTED", "INCOMPLETE", "skip", "-", "FLAKY", "again", "fail":
 		color = ansi.AttrYellowForegroundColor
 	}
 	return s.with(word, ansi.AttrBold, color)

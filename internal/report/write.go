@@ -10,8 +10,6 @@ import (
 	"path/filepath"
 
 	"github.com/google/renameio/v2"
-
-	"github.com/sbxrun/sbxrun/pkg/event"
 )
 
 // Options say which reports Write makes.
@@ -27,8 +25,6 @@ type Options struct {
 	Results bool
 	// StepSummary is the file that GitHub shows as the job's summary ($GITHUB_STEP_SUMMARY); empty: none.
 	StepSummary string
-	// Gates evaluates the gates that no event has results of, as those of shards; nil: they are left out.
-	Gates func(*event.RecipeSummary) []event.GateResult
 	// Exit is the exit status of merged runs; nil: that of the log's run.end, if it is one run.
 	Exit *int
 }
@@ -47,7 +43,7 @@ func Write(l *Log, o Options) ([]string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	r := l.Report(o.Gates)
+	r := l.Report()
 	if o.Exit != nil {
 		r.Exit = o.Exit
 	}
@@ -77,18 +73,19 @@ func Write(l *Log, o Options) ([]string, error) {
 	return files, errors.Join(errs...)
 }
 
-// Report is the log as a Report. The gates that no event has results of are evaluated by gates, unless it is nil.
-func (l *Log) Report(gates func(*event.RecipeSummary) []event.GateResult) *Report {
+// Report is the log as a Report, with the gates that its Summary has.
+func (l *Log) Report() *Report {
 	r := l.built.report()
-	for i, recipe := range l.built.summary.Recipes {
-		if gates != nil && len(recipe.Start.Gates) > 0 && len(recipe.Gates) == 0 {
-			r.Recipes[i].Gates = gates(recipe)
-		}
-	}
 	for _, shard := range l.MissingShards() {
 		r.Warnings = append(r.Warnings, "shard "+shard+" is missing: the totals are not those of the whole")
 	}
 	return r
+}
+
+// Show writes what a console shows at the end of a run, from its log.
+func Show(l *Log, o ConsoleOptions, reports ...string) error {
+	o.Live = false
+	return newConsole(o).finish(l.Report(), reports)
 }
 
 // JSON writes report.json.
