@@ -198,6 +198,7 @@ var stopChecks = []check{
 		if res, err := run.wait(); err != nil || !res.Stopped {
 			t.Errorf("%+v, %v, want stopped", res, err)
 		}
+		time.Sleep(2 * cmd.Grace) // what ignores TERM may have been left its grace though the main process is gone
 		b.wantNoneAlive()
 	}},
 	{"stop of what has ended says nothing", func(t *testing.T, s *suite) {

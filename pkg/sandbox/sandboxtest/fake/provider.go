@@ -46,6 +46,9 @@ func (p *Provider) Acquire(ctx context.Context, spec sandbox.Spec) (sandbox.Sand
 		err = errors.New("the provider is closed")
 	}
 	if err != nil {
+		if s != nil {
+			s.stop(errReleased)
+		}
 		p.stats.Refused++
 		return nil, asError(ctx, "acquire", "", sandbox.KindUnavailable, err)
 	}
@@ -67,11 +70,7 @@ func (p *Provider) acquire(ctx context.Context, spec sandbox.Spec) (*Sandbox, er
 		return nil, &sandbox.Error{Op: "acquire", Kind: sandbox.KindUnsupported, Err: fmt.Errorf("network %q is not one of %q", spec.Network, p.opts.Networks)}
 	}
 	s := newSandbox(p, spec)
-	if err := p.strike(ctx, Acquire, s); err != nil {
-		s.stop(nil)
-		return nil, err
-	}
-	return s, nil
+	return s, p.strike(ctx, Acquire, s)
 }
 
 // Close releases every sandbox that is still held.
