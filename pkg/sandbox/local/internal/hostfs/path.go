@@ -87,6 +87,11 @@ func (b *builder) linked(dir string) bool {
 	return false
 }
 
+// tools are the folders that package managers install single programs to, in bin.
+var tools = []struct{ variable, dir string }{
+	{"CARGO_HOME", ".cargo"}, {"GOPATH", "go"}, {"DENO_INSTALL", ".deno"}, {"BUN_INSTALL", ".bun"},
+}
+
 // holdsTools says whether a folder is one that only a package manager installs programs to: its content is shown, though
 // it lies in a home and has no toolchain around it.
 func (b *builder) holdsTools(real string) bool {
@@ -94,9 +99,7 @@ func (b *builder) holdsTools(real string) bool {
 	if err != nil {
 		home = b.env.Home
 	}
-	for _, t := range []struct{ variable, dir string }{
-		{"CARGO_HOME", ".cargo"}, {"GOPATH", "go"}, {"DENO_INSTALL", ".deno"}, {"BUN_INSTALL", ".bun"},
-	} {
+	for _, t := range tools {
 		root := b.getenv(t.variable)
 		if root == "" {
 			root = path.Join(home, t.dir)

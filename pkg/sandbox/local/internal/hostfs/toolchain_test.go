@@ -1,6 +1,7 @@
 package hostfs
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -120,5 +121,24 @@ func TestChanged(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %v", got)
+	}
+}
+
+// The process that discovers may have no environment but what Variables picks: the result must be the same.
+func TestVariables(t *testing.T) {
+	environ := []string{"PYENV_VERSION=3.9.1", "CARGO_HOME=/x", "ASDF_NODEJS_VERSION=20", "GOPATH=", "TOKEN=SECRET", "PATH=/bin", "PYENV_SHELL=bash", "noequals"}
+	want := map[string]string{"PYENV_VERSION": "3.9.1", "CARGO_HOME": "/x", "ASDF_NODEJS_VERSION": "20", "GOPATH": ""}
+	if got := Variables(environ); !maps.Equal(got, want) {
+		t.Errorf("got %v", got)
+	}
+	asked := map[string]bool{}
+	env := Env{Root: makeHost(t, merged+pyenv+"/home/u/.cargo/bin/rustup*\n/home/u/.asdf/shims/x*\n/home/u/.asdf/installs/golang-ci/1/bin/x*\n"), Home: "/home/u",
+		Path:   "/home/u/.pyenv/shims:/home/u/.cargo/bin:/home/u/.asdf/shims:/home/u/bin:/usr/bin",
+		Getenv: func(k string) string { asked[k] = true; return "" }}
+	discover(t, env)
+	for k := range asked {
+		if _, ok := Variables([]string{k + "=x"})[k]; !ok {
+			t.Errorf("%s is asked for and not picked", k)
+		}
 	}
 }

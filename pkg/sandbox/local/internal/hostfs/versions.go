@@ -224,3 +224,26 @@ func (b *builder) rustup() []string {
 	}
 	return nil
 }
+
+// Variables picks from an environment ("K=V") what Env.Getenv is asked for, so that a process which has no other part
+// of it can answer.
+func Variables(environ []string) map[string]string {
+	wanted := map[string]bool{}
+	for _, m := range managers {
+		wanted[m.rootVar], wanted[m.versionVar] = true, true
+	}
+	for _, t := range tools {
+		wanted[t.variable] = true
+	}
+	for _, v := range []string{"ASDF_DATA_DIR", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN"} {
+		wanted[v] = true
+	}
+	found := map[string]string{}
+	for _, kv := range environ {
+		k, v, _ := strings.Cut(kv, "=")
+		if wanted[k] || strings.HasPrefix(k, "ASDF_") && strings.HasSuffix(k, "_VERSION") {
+			found[k] = v
+		}
+	}
+	return found
+}
