@@ -121,7 +121,7 @@ func (l *Log) scan(p *part, seen *rows, digests map[string]located) error {
 			if !ok {
 				digests[e.Recipe] = located{e, p}
 			} else if first.RecipeStart.Digest != e.RecipeStart.Digest {
-				return fmt.Errorf("%s and %s have different recipes of the name %q (%s and %s): runs of one recipe can be merged, with the same file",
+				return fmt.Errorf("%s and %s have different recipes of the name %q (%s and %s): what is merged must be of one recipe, with the same data and variables",
 					first.part.path, p.path, e.Recipe, first.RecipeStart.File, e.RecipeStart.File)
 			}
 		case event.TypeSampleEnd:

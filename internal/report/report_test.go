@@ -135,3 +135,8 @@ func TestWrite(t *testing.T) {
 		t.Errorf("wrote %v, error %v", files, err)
 	}
 }
+
+func jsonString(s string) (string, error) {
+	data, err := json.Marshal(s)
+	return string(data), err
+}
