@@ -44,6 +44,10 @@ type causeKey struct {
 	message      string
 }
 
+func keyOfCause(f Failure) causeKey {
+	return causeKey{f.Recipe, f.Step, f.Reason, normalize(firstLine(f.Message), f.ID)}
+}
+
 type causeSoFar struct {
 	Cause
 	key causeKey
@@ -87,7 +91,7 @@ func (b *builder) fail(o *outcome) {
 	if len(b.failures) < maxFailures {
 		b.failures = append(b.failures, f)
 	}
-	key := causeKey{f.Recipe, f.Step, f.Reason, normalize(f.Message, f.ID)}
+	key := keyOfCause(f)
 	if c := b.byKey[key]; c != nil {
 		c.Count++
 		if len(c.Others) < maxOthers {

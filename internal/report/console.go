@@ -264,7 +264,7 @@ func (c *Console) mayShow(f Failure) bool {
 	if c.failures >= failuresShown {
 		return false
 	}
-	key := causeKey{f.Recipe, f.Step, f.Reason, normalize(f.Message, f.ID)}
+	key := keyOfCause(f)
 	c.shown[key]++
 	if c.shown[key] > sameCauseShown {
 		return false
@@ -279,8 +279,7 @@ func (c *Console) line(e event.Event, word, step, message string) string {
 	if step != "" {
 		name += " " + step
 	}
-	pad := strings.Repeat(" ", max(wordWidth-len(word), 0))
-	return fmt.Sprintf("%s%s %s  %s\n", c.style.word(word), pad, terminalLine(cutEnd(name, maxLineShown)), c.style.faint(terminalLine(cutEnd(message, maxLineShown))))
+	return fmt.Sprintf("%s %s  %s\n", c.style.padded(word), terminalLine(cutEnd(name, maxLineShown)), c.style.faint(terminalLine(cutEnd(message, maxLineShown))))
 }
 
 func (c *Console) recipeEndLines(e event.Event) string {
@@ -294,7 +293,7 @@ func (c *Console) recipeEndLines(e event.Event) string {
 		if !g.Held {
 			word = "FAIL"
 		}
-		fmt.Fprintf(&b, "%s gate %s  %s\n", c.style.word(word), terminalLine(g.Source), c.style.faint(terminalLine(g.Message)))
+		fmt.Fprintf(&b, "%s gate %s  %s\n", c.style.padded(word), terminalLine(g.Source), c.style.faint(terminalLine(g.Message)))
 	}
 	if r.Start.HasCases || r.Start.Samples > 1 {
 		fmt.Fprintf(&b, "%s: %s\n", terminalLine(e.Recipe), countsLine(totals(r.Counts)))

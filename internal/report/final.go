@@ -10,6 +10,7 @@ import (
 const (
 	causesShown   = 10
 	messagesShown = 20
+	messageLines  = 20 // of a message
 )
 
 // final is what a console shows last: causes, what else is to know, and a line that says it all.
@@ -111,9 +112,7 @@ func (c *Console) cause(b *strings.Builder, cause Cause) {
 		b.WriteString(c.style.faint("  " + terminalLine(place(f))))
 	}
 	b.WriteString("\n")
-	for line := range strings.Lines(terminalText(reasonLine(f))) {
-		b.WriteString("    " + cutEnd(strings.TrimRight(line, "\n"), maxLineShown) + "\n")
-	}
+	b.WriteString(indented(reasonLine(f)))
 	if !c.Quiet {
 		c.details(b, cause)
 	}
@@ -126,9 +125,7 @@ func (c *Console) cause(b *strings.Builder, cause Cause) {
 func (c *Console) details(b *strings.Builder, cause Cause) {
 	for _, finding := range cause.Findings {
 		if !saidBy(cause.First, finding) {
-			for line := range strings.Lines(terminalText(finding.Expect + ": " + finding.Message)) {
-				b.WriteString("    " + cutEnd(strings.TrimRight(line, "\n"), maxLineShown) + "\n")
-			}
+			b.WriteString(indented(finding.Expect + ": " + finding.Message))
 		}
 		b.WriteString(c.style.diff(finding.Diff, "      "))
 	}
@@ -138,6 +135,20 @@ func (c *Console) details(b *strings.Builder, cause Cause) {
 			b.WriteString("      " + strings.TrimRight(line, "\n") + "\n")
 		}
 	}
+}
+
+// indented is a message, cut where it is long.
+func indented(message string) string {
+	var b strings.Builder
+	n := 0
+	for line := range strings.Lines(terminalText(message)) {
+		if n++; n > messageLines {
+			b.WriteString("    ...\n")
+			break
+		}
+		b.WriteString("    " + cutEnd(strings.TrimRight(line, "\n"), maxLineShown) + "\n")
+	}
+	return b.String()
 }
 
 // saidBy says whether the failure's message has the finding's already.

@@ -78,7 +78,7 @@ func reasonLine(f Failure) string {
 	if firstLine(message) == "" {
 		message = string(f.Reason)
 	}
-	if f.Step != "" {
+	if f.Step != "" && !strings.HasPrefix(message, f.Step+": ") {
 		return f.Step + ": " + message
 	}
 	return message
@@ -185,6 +185,11 @@ func (s style) word(word string) string {
 		color = ansi.AttrYellowForegroundColor
 	}
 	return s.with(word, ansi.AttrBold, color)
+}
+
+// padded is word, as wide as others are.
+func (s style) padded(word string) string {
+	return s.word(word) + strings.Repeat(" ", max(wordWidth-len(word), 0))
 }
 
 // diff is a unified diff, indented.

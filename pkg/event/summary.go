@@ -17,7 +17,7 @@ type Counts struct {
 	Errors  int `json:"errors"`
 	Skipped int `json:"skipped"`
 	NotRun  int `json:"not_run"`
-	Flaky   int `json:"flaky"` // passed or failed, with a retry that made a difference
+	Flaky   int `json:"flaky"` // of the passed: by a retry of a step
 }
 
 // PassRate is passed/(passed+failed): errors are left out. It is false where nothing was scored.
