@@ -348,6 +348,43 @@ func TestSweepTakesOnlyTheDead(t *testing.T) {
 	}
 }
 
+// A killed run's groups are found wherever they are, in a place that a Manager of now would not look at.
+func TestSweepAllLooksEverywhere(t *testing.T) {
+	m := detect(t)
+	dead := *m
+	dead.Run, dead.hold = m.Run+"-elsewhere", nil
+	places := &Group{v2: m.Mode == ModeV2}
+	for _, dir := range []*string{&dead.Memory, &dead.PIDs, &dead.CPU} {
+		if *dir == "" {
+			continue
+		}
+		*dir += "/test-" + m.Run
+		if !places.has(*dir) {
+			if err := os.Mkdir(*dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			places.dirs = append(places.dirs, *dir)
+		}
+	}
+	t.Cleanup(func() { remove(t, places) })
+	g, err := dead.Create("x", Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { remove(t, g) })
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	runs, err := SweepAll(ctx, func(run string) bool { return run != dead.Run })
+	if err != nil || len(runs) != 1 || runs[0] != dead.Run {
+		t.Errorf("swept %v, %v", runs, err)
+	}
+	for _, d := range g.dirs {
+		if _, err := os.Stat(d); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s is still there", d)
+		}
+	}
+}
+
 func TestModeNoneDoesNothing(t *testing.T) {
 	m := &Manager{Mode: ModeNone, Run: "r"}
 	g, err := m.Create("a", Limits{Memory: 1, PIDs: 1, CPU: 1})

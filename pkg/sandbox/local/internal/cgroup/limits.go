@@ -78,3 +78,12 @@ func write(dir, file, value string) error {
 	}
 	return nil
 }
+
+// SetPIDs changes the limit on processes of a group that stands; zero lets no process of it fork. A group without a
+// pids controller is left as it is.
+func (g *Group) SetPIDs(n int64) error {
+	if g.pids == "" {
+		return nil
+	}
+	return write(g.pids, "pids.max", strconv.FormatInt(n, 10))
+}

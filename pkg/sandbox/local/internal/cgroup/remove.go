@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -21,10 +20,8 @@ func (g *Group) Kill() error {
 		}
 	}
 	// No fork succeeds from here on, so that no child escapes between being listed and being killed.
-	if g.pids != "" {
-		if err := write(g.pids, "pids.max", "0"); optional(err) != nil {
-			return err
-		}
+	if err := g.SetPIDs(0); optional(err) != nil {
+		return err
 	}
 	for _, dir := range g.dirs {
 		if err := killListed(dir); err != nil {
@@ -106,59 +103,4 @@ func rmtree(dir string) error {
 		}
 	}
 	return &fs.PathError{Op: "cgroup: remove", Path: dir, Err: err}
-}
-
-// Sweep kills and removes the groups of runs that alive does not vouch for, and returns their runs' ids, each once.
-func (m *Manager) Sweep(ctx context.Context, alive func(run string) bool) ([]string, error) {
-	groups, order := map[string]*Group{}, []string{}
-	for _, parent := range []string{m.Memory, m.PIDs, m.CPU} {
-		if parent == "" {
-			continue
-		}
-		entries, err := os.ReadDir(parent)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("cgroup: sweep: %w", err)
-		}
-		for _, e := range entries {
-			run, ok := runOf(e.Name())
-			if !ok || !e.IsDir() || alive(run) {
-				continue
-			}
-			g := groups[e.Name()]
-			if g == nil {
-				g = &Group{v2: m.Mode == ModeV2}
-				groups[e.Name()], order = g, append(order, e.Name())
-			}
-			dir := filepath.Join(parent, e.Name())
-			if !g.has(dir) {
-				g.dirs = append(g.dirs, dir)
-			}
-			if parent == m.PIDs {
-				g.pids = dir
-			}
-		}
-	}
-	var runs []string
-	var errs []error
-	seen := map[string]bool{}
-	for _, name := range order {
-		if err := groups[name].Remove(ctx); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		if run, _ := runOf(name); !seen[run] {
-			seen[run], runs = true, append(runs, run)
-		}
-	}
-	return runs, errors.Join(errs...)
-}
-
-// runOf returns the run's id in a group's name.
-func runOf(name string) (string, bool) {
-	rest, ok := strings.CutPrefix(name, prefix)
-	if !ok {
-		return "", false
-	}
-	run, _, ok := strings.Cut(rest, ".")
-	return run, ok && run != ""
 }
