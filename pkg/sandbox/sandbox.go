@@ -33,7 +33,7 @@ type Sandbox interface {
 	// and all it started are killed and Exec returns ctx's cause.
 	// stdout and stderr may be nil. They are not called after Exec has returned.
 	Exec(ctx context.Context, cmd Command, stdout, stderr io.Writer) (Result, error)
-	// Send unpacks a tar stream into dir (see Path), making dir and missing parents. Entries are files, directories,
+	// Send unpacks a tar stream into dir (see Workspace), making dir and missing parents. Entries are files, directories,
 	// symlinks and hard links; permission bits are kept, owners are the sandbox's. An existing file is replaced; no
 	// symlink of the stream or of the sandbox leads the unpacking out of the sandbox.
 	Send(ctx context.Context, dir string, tar io.Reader) error
@@ -169,7 +169,8 @@ type Command struct {
 	Script []byte
 	// Env is added to the base environment (PATH, HOME, TMPDIR, LANG, TZ, SBXRUN_WORKSPACE) and wins over it.
 	Env map[string]string
-	// Dir is the working directory (see Path); empty is the workspace.
+	// Dir is the working directory (see Workspace); empty is the workspace. One that does not exist is KindNotFound,
+	// one that is no directory KindInvalid.
 	Dir string
 	// Stdin is read to its end, or until the command ends; nil is an empty stream.
 	Stdin io.Reader
