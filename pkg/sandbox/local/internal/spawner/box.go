@@ -33,6 +33,7 @@ type box struct {
 	released bool // taken down by us, or about to be
 	removed  bool
 	steps    map[uint64]*step // that run, by the sequence number of their request
+	marks    map[uint64]bool  // of all commands so far
 }
 
 // find returns a sandbox that was not released.

@@ -21,7 +21,7 @@ import (
 
 // create makes a sandbox and returns its root folder and its workspace.
 func (s *server) create(req wire.Create) (host string, files []int, err error) {
-	b := &box{id: req.ID, spec: req.Spec, server: s, gone: make(chan struct{}), disk: -1, root: -1, pidfd: -1, steps: map[uint64]*step{}}
+	b := &box{id: req.ID, spec: req.Spec, server: s, gone: make(chan struct{}), disk: -1, root: -1, pidfd: -1, steps: map[uint64]*step{}, marks: map[uint64]bool{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, b.remove())

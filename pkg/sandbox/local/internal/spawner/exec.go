@@ -33,7 +33,7 @@ func (s *server) exec(seq uint64, req wire.Exec, files []int) (*wire.Ended, erro
 		wire.CloseAll(files)
 		return nil, err
 	}
-	st := &step{mark: s.nextMark()}
+	st := &step{mark: b.newMark()}
 	before, err := b.group.Events()
 	if err != nil {
 		before = cgroup.Events{}
@@ -102,6 +102,15 @@ func (s *server) nextMark() uint64 {
 	defer s.mu.Unlock()
 	s.marks++
 	return firstMark - s.marks
+}
+
+// newMark returns the mark of a new command.
+func (b *box) newMark() uint64 {
+	m := b.server.nextMark()
+	b.mu.Lock()
+	b.marks[m] = true
+	b.mu.Unlock()
+	return m
 }
 
 // startStep starts the main process of a command.

@@ -28,7 +28,7 @@ func (s *server) send(req wire.Send, files []int) error {
 	}
 	var p rawclone.Program
 	b.enter(&p)
-	b.limits(&p, &step{mark: s.nextMark()})
+	b.limits(&p, &step{mark: b.newMark()})
 	b.becomeNobody(&p)
 	p.Call("contents", unix.SYS_DUP3, files[0], 0, 0)
 	p.CloseFrom(1)

@@ -9,22 +9,23 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/sbxrun/sbxrun/pkg/sandbox"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/rawclone"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/wire"
 )
 
-// The processes of a command are told from those of other commands of the same sandbox by a mark that the kernel hands
-// down to every child and that a process without privileges can only lower: the limit on the time of a real-time
-// process, which nothing in a sandbox may become. Marks go down from command to command, so that a process cannot
-// take the mark of one that began before its own; an unknown mark counts as everyone's.
+// The processes of a command are told from those of other commands of the same sandbox, which may have ended and left
+// some, by a mark that the kernel hands down to every child and that a process without privileges can only lower: the
+// limit on the time of a real-time process, which nothing in a sandbox may become. Marks go down from command to
+// command, so a process cannot take the mark of one that began before its own; a mark that was never given counts as
+// forged by whichever command is being ended.
 const (
 	markLimit = unix.RLIMIT_RTTIME
 	firstMark = uint64(1) << 62
 )
 
-// killPatience bounds how long the processes of a command are hunted one by one.
-const killPatience = 3 * time.Second
+// killPatience bounds how long the processes of a command are hunted one by one. What is left then multiplies faster, and
+// everything in the sandbox is killed.
+const killPatience = time.Second
 
 // signal sends a signal to everything that a command started. For KILL it returns when nothing of it is left.
 func (s *server) signal(req wire.Signal) error {
@@ -34,47 +35,43 @@ func (s *server) signal(req wire.Signal) error {
 	}
 	b.mu.Lock()
 	st := b.steps[req.Exec]
-	others := map[uint64]bool{}
-	var roots []int
-	for _, o := range b.steps {
-		roots = append(roots, o.pid)
-		if o != st {
-			others[o.mark] = true
-		}
-	}
 	b.mu.Unlock()
 	if st == nil {
 		return nil // it ended by itself
 	}
 	sig := unix.Signal(req.Signal)
-	if len(others) == 0 {
-		return b.signalAll(sig)
-	}
 	deadline := time.Now().Add(killPatience)
 	for {
-		hit := 0
-		for _, pid := range descendants(append(roots, b.init)) {
-			if pid == b.init {
-				continue
-			}
-			// The descriptor keeps the number from being used again between the look and the signal.
-			fd, err := unix.PidfdOpen(pid, 0)
-			if err != nil {
-				continue
-			}
-			if m, ok := mark(pid); ok && (m == st.mark || !others[m]) && unix.PidfdSendSignal(fd, sig, nil, 0) == nil {
-				hit++
-			}
-			unix.Close(fd)
+		hit := false
+		for _, pid := range b.processes() {
+			hit = b.signalOne(pid, st.mark, sig) || hit
 		}
-		if hit == 0 || sig != unix.SIGKILL {
+		if !hit || sig != unix.SIGKILL {
 			return nil
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("%d processes of a command do not end", hit)
+			return b.signalAll(sig)
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(200 * time.Microsecond)
 	}
+}
+
+// signalOne signals a process if it belongs to the command with this mark, and says whether it did.
+func (b *box) signalOne(pid int, want uint64, sig unix.Signal) bool {
+	// The descriptor keeps the number from being used again between the look and the signal.
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	m, ok := mark(pid)
+	if !ok {
+		return false
+	}
+	b.mu.Lock()
+	belongs := m == want || m < want && !b.marks[m]
+	b.mu.Unlock()
+	return belongs && unix.PidfdSendSignal(fd, sig, nil, 0) == nil
 }
 
 // signalAll sends a signal to every process of the sandbox but its first, which takes one call from within that no
@@ -127,8 +124,12 @@ func descendants(pids []int) []int {
 	return list
 }
 
-// mark reads the mark of a process; ok is false where it has ended.
+// mark reads the mark of a process; ok is false where it has ended, or has none.
 func mark(pid int) (m uint64, ok bool) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if i := bytes.LastIndexByte(stat, ')'); err != nil || i < 0 || bytes.HasPrefix(stat[i:], []byte(") Z")) {
+		return 0, false
+	}
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", pid))
 	if err != nil {
 		return 0, false
@@ -143,10 +144,10 @@ func mark(pid int) (m uint64, ok bool) {
 		return 0, false
 	}
 	m, err = strconv.ParseUint(hard, 10, 64)
-	return m, err == nil || hard == "unlimited"
+	return m, err == nil // "unlimited" is a process on its way into the sandbox
 }
 
-// oneOf is used by the approximation of limits: the processes of the sandbox, without its first.
+// processes lists what runs in the sandbox, without its first process.
 func (b *box) processes() []int {
 	b.mu.Lock()
 	roots := []int{b.init}
@@ -162,5 +163,3 @@ func (b *box) processes() []int {
 	}
 	return list
 }
-
-var _ = sandbox.LimitNone
