@@ -90,7 +90,7 @@ func compile(src string, scope *Scope) (e *Expr, t reflect.Type, err error) {
 		return fail(err)
 	}
 	e.regexps = r.regexps
-	if e.program, err = compiler.Compile(tree, &conf.Config{Functions: operations}); err != nil {
+	if e.program, err = compiler.Compile(tree, &conf.Config{Functions: operations, ShortCircuit: true}); err != nil {
 		return fail(err)
 	}
 	return e, t, nil
@@ -135,6 +135,9 @@ func (e *Expr) compileError(err error) *Error {
 			message = "the expression ends too early"
 		case strings.HasPrefix(message, "unexpected token"):
 			message = unexpected(message)
+		}
+		if strings.Contains(e.inner, open) {
+			message += ` (this is an expression already, names stand in it without "${{")`
 		}
 		return &Error{Offset: e.offset(ferr.From), Message: typeName(message)}
 	}

@@ -84,6 +84,9 @@ func clean(message string) string {
 	if m := conversion.FindStringSubmatch(message); m != nil {
 		return fmt.Sprintf("%s where %s is needed", goType(m[1]), goType(m[2]))
 	}
+	if strings.HasSuffix(message, "integer divide by zero") {
+		return "division by zero"
+	}
 	if strings.HasPrefix(message, "reflect:") || strings.HasPrefix(message, "runtime error: ") {
 		return "a value is not of the type that is needed here"
 	}

@@ -314,7 +314,7 @@ func join(r *run, a []any) (any, error) {
 // mapFunction makes a list of a map's fields, in the order of the keys.
 func mapFunction(name string, element func(key string, v any) any) func(*run, []any) (any, error) {
 	return func(r *run, a []any) (any, error) {
-		m, ok := Normalize(a[0]).(map[string]any)
+		m, ok := mapOf(a[0])
 		if !ok {
 			return nil, fmt.Errorf("needs a map, got %s", describe(a[0]))
 		}
@@ -335,7 +335,7 @@ func mapFunction(name string, element func(key string, v any) any) func(*run, []
 
 // uniq compares every element with every different one before it.
 func uniq(r *run, a []any) (any, error) {
-	list, ok := Normalize(a[0]).([]any)
+	list, ok := listOf(a[0])
 	if !ok {
 		return nil, fmt.Errorf("needs a list, got %s", describe(a[0]))
 	}

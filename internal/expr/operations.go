@@ -1,7 +1,6 @@
 package expr
 
 import (
-	"errors"
 	"fmt"
 	"reflect"
 	"regexp"
@@ -18,6 +17,9 @@ type rawText string
 
 // absent is what a?.b is where a is null, until the chain ends.
 type absent struct{}
+
+// patternLimit is the most bytes of a pattern that is not in the source: repetitions (x{1000}) multiply it.
+const patternLimit = 4 << 10
 
 // pattern is a compiled regular expression and the number of instructions that it may be in at once.
 type pattern struct {
@@ -396,13 +398,16 @@ func (r *run) matches(a, b any) (any, error) {
 	}
 	p, ok := r.regexps[expression]
 	if !ok {
-		if len(expression) > sourceLimit {
-			return nil, errors.New("the regular expression is too long")
+		if len(expression) > patternLimit {
+			return nil, fmt.Errorf("a regular expression that is made here may have %d bytes at most", patternLimit)
 		}
-		if err := r.pay(20_000 + product(2_000, len(expression))); err != nil {
+		if err := r.pay(20_000 + 5_000*len(expression)); err != nil {
 			return nil, err
 		}
 		if p, err = compilePattern(expression); err != nil {
+			return nil, err
+		}
+		if err := r.take(800 * p.size); err != nil {
 			return nil, err
 		}
 	}

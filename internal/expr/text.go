@@ -99,11 +99,7 @@ func Normalize(v any) any {
 	case k == reflect.Map:
 		out := make(map[string]any, r.Len())
 		for it := r.MapRange(); it.Next(); {
-			key, err := TextOf(it.Key().Interface())
-			if err != nil {
-				key = fmt.Sprint(it.Key().Interface())
-			}
-			out[key] = Normalize(it.Value().Interface())
+			out[keyText(it.Key())] = Normalize(it.Value().Interface())
 		}
 		return out
 	}
@@ -160,7 +156,7 @@ func (r *run) equal(a, b any) (bool, error) {
 		b, ok := b.(time.Time)
 		return ok && a.Equal(b), nil
 	case []any:
-		b, ok := Normalize(b).([]any)
+		b, ok := listOf(b)
 		if !ok || len(a) != len(b) {
 			return false, nil
 		}
@@ -171,7 +167,7 @@ func (r *run) equal(a, b any) (bool, error) {
 		}
 		return true, nil
 	case map[string]any:
-		b, ok := b.(map[string]any)
+		b, ok := mapOf(b)
 		if !ok || len(a) != len(b) {
 			return false, nil
 		}
@@ -193,10 +189,54 @@ func (r *run) equal(a, b any) (bool, error) {
 	switch {
 	case isNumber(x) && isNumber(y):
 		return sameNumber(x, y), nil
-	case x.Kind() == reflect.Slice, x.Kind() == reflect.Array, x.Kind() == reflect.Map:
-		return r.equal(Normalize(a), b)
+	case x.Kind() == reflect.Slice, x.Kind() == reflect.Array:
+		list, _ := listOf(a)
+		return r.equal(list, b)
+	case x.Kind() == reflect.Map:
+		m, _ := mapOf(a)
+		return r.equal(m, b)
 	}
 	return x.Type() == y.Type() && x.Comparable() && a == b, nil
+}
+
+// listOf is v as a list, with its elements as they are.
+func listOf(v any) ([]any, bool) {
+	if l, ok := v.([]any); ok || v == nil {
+		return l, ok
+	}
+	r := reflect.ValueOf(v)
+	if r.Kind() != reflect.Slice && r.Kind() != reflect.Array {
+		return nil, false
+	}
+	out := make([]any, r.Len())
+	for i := range out {
+		out[i] = r.Index(i).Interface()
+	}
+	return out, true
+}
+
+// mapOf is v as a map with texts for keys, with its values as they are.
+func mapOf(v any) (map[string]any, bool) {
+	if m, ok := v.(map[string]any); ok || v == nil {
+		return m, ok
+	}
+	r := reflect.ValueOf(v)
+	if r.Kind() != reflect.Map {
+		return nil, false
+	}
+	out := make(map[string]any, r.Len())
+	for it := r.MapRange(); it.Next(); {
+		out[keyText(it.Key())] = it.Value().Interface()
+	}
+	return out, true
+}
+
+func keyText(key reflect.Value) string {
+	s, err := TextOf(key.Interface())
+	if err != nil {
+		return fmt.Sprint(key.Interface())
+	}
+	return s
 }
 
 func isNumber(v reflect.Value) bool {
