@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	"github.com/sbxrun/sbxrun/internal/expr"
-	"gopkg.in/yaml.v3"
 )
 
 // maxMistakes bounds the work on a file that is no recipe at all.
@@ -52,8 +51,7 @@ func Parse(path string, data []byte) (*Recipe, error) {
 	digest := sha256.Sum256(data)
 	d.recipe = &Recipe{Path: path, Dir: dir, Digest: hex.EncodeToString(digest[:])}
 	if node := d.syntax(data); node != nil {
-		t := tree{d: d, active: map[*yaml.Node]bool{}, done: map[*yaml.Node]*value{}}
-		root := t.value(node, 0)
+		root := d.tree(node)
 		d.structure(root)
 		if root.kind == mapping {
 			d.decode(root)
@@ -76,7 +74,8 @@ type decoder struct {
 	mistakes []Diagnostic
 	recipe   *Recipe
 
-	known expr.Known
+	known  expr.Known
+	scopes scopes
 	// Names are not checked against what has a mistake itself.
 	sandboxesUnknown bool
 	defaults         defaults
@@ -85,8 +84,11 @@ type decoder struct {
 	root             *os.Root // the recipe's folder, opened when first needed
 }
 
+// full says that there are so many mistakes that no more need to be found.
+func (d *decoder) full() bool { return len(d.mistakes) > maxMistakes }
+
 func (d *decoder) errorf(pos Pos, format string, args ...any) {
-	if len(d.mistakes) <= maxMistakes {
+	if !d.full() {
 		d.mistakes = append(d.mistakes, Diagnostic{Pos: pos, Message: fmt.Sprintf(format, args...)})
 	}
 }
@@ -131,7 +133,7 @@ func (d *decoder) decode(root *value) {
 	r.Pool = d.pool(root.get("pool"))
 	r.Cases = d.cases(root.get("cases"))
 	for _, v := range root.get("files").list() {
-		if f, ok := d.file(v, place{scope: d.known.Sample(), files: filesOfRecipe}); ok {
+		if f, ok := d.file(v, place{scope: d.scopes.sample, files: filesOfRecipe}); ok {
 			r.Files = append(r.Files, f)
 		}
 	}
@@ -140,7 +142,7 @@ func (d *decoder) decode(root *value) {
 	r.Finally = d.items(root.get("finally"), partFinally)
 	r.Verify = d.items(root.get("verify"), partVerify)
 	for _, v := range root.get("collect").list() {
-		c := Collect{Pos: v.pos, Src: d.template(v.get("src"), place{scope: d.known.Sample()}), Sandbox: d.sandboxName(v.get("sandbox")), Optional: v.get("optional").truth()}
+		c := Collect{Pos: v.pos, Src: d.template(v.get("src"), place{scope: d.scopes.sample}), Sandbox: d.sandboxName(v.get("sandbox")), Optional: v.get("optional").truth()}
 		if c.Sandbox == "" {
 			c.Sandbox = d.known.Sandboxes[0]
 		}

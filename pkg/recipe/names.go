@@ -10,6 +10,14 @@ import (
 	"github.com/sbxrun/sbxrun/internal/nearest"
 )
 
+// maxSteps is how many steps a recipe may have: each can be named in every expression.
+const maxSteps = 1000
+
+// scopes are the names that steps can use, but for the environment.
+type scopes struct {
+	sample, step, stepEnv, outcome *expr.Scope
+}
+
 // The parts of a recipe that have steps, in the order they run; gates see all of them.
 const (
 	partSteps = iota
@@ -49,19 +57,33 @@ func (d *decoder) names(root *value) {
 	d.caseFields(root.get("cases"))
 
 	d.refs = map[string][]*stepRef{}
+	count := 0
 	k.Steps = map[string][]string{}
 	for part, name := range partNames {
 		for i, item := range root.get(name).list() {
-			d.stepNames(item, part, i)
-			for _, step := range item.get("parallel").list() {
-				d.stepNames(step, part, i)
+			for _, step := range stepsOf(item) {
+				if count++; count == maxSteps+1 {
+					d.errorf(step.pos, "more than %d steps", maxSteps)
+				}
+				if count <= maxSteps {
+					d.stepNames(step, part, i)
+				}
 			}
 		}
 	}
+	d.scopes.sample, d.scopes.step, d.scopes.stepEnv, d.scopes.outcome = k.Sample(), k.Step(), k.StepEnv(), k.Outcome()
+}
+
+// stepsOf are the steps of an item.
+func stepsOf(item *value) []*value {
+	if group := item.get("parallel"); group != nil {
+		return group.list()
+	}
+	return []*value{item}
 }
 
 func (d *decoder) stepNames(v *value, part, item int) {
-	if v.kind != mapping || v.get("parallel") != nil {
+	if v.kind != mapping {
 		return
 	}
 	ref := &stepRef{pos: v.pos, part: part, item: item, background: v.get("background").truth()}
@@ -124,7 +146,7 @@ func (d *decoder) caseFields(v *value) {
 
 // recipeEnv is where the recipe's env stands: it may use what a sample knows before its steps.
 func (d *decoder) recipeEnv() place {
-	return place{scope: d.known.Sample().With(map[string]*expr.Name{"sandbox": d.known.Step().Names["sandbox"]})}
+	return place{scope: d.scopes.sample.With(map[string]*expr.Name{"sandbox": d.scopes.step.Names["sandbox"]})}
 }
 
 // withEnv adds names of the environment to a scope.

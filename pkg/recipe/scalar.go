@@ -71,7 +71,7 @@ func (d *decoder) template(v *value, at place) *expr.Template {
 
 // compileText reports every expression in v that is wrong: one by one, the wrong ones are taken for text.
 func (d *decoder) compileText(v *value, at place, parse func(string, *expr.Scope) (*expr.Template, error)) *expr.Template {
-	if !v.scalar() {
+	if !v.scalar() || d.full() {
 		return nil
 	}
 	source := v.text
@@ -88,7 +88,7 @@ func (d *decoder) compileText(v *value, at place, parse func(string, *expr.Scope
 		}
 		d.errorf(d.src.within(v.node, wrong.Offset), "%s", wrong.Message)
 		next, ok := maskExpression(source, wrong.Offset)
-		if !ok || len(d.mistakes) > maxMistakes {
+		if !ok || d.full() {
 			return nil
 		}
 		source = next
@@ -120,7 +120,7 @@ func (d *decoder) expression(v *value, at place) *expr.Expr {
 }
 
 func (d *decoder) compile(v *value, at place, compile func(string, *expr.Scope) (*expr.Expr, error)) *expr.Expr {
-	if !v.scalar() || v.text == "" {
+	if !v.scalar() || v.kind == number || v.text == "" || d.full() {
 		return nil
 	}
 	e, err := compile(v.text, at.scope)
@@ -194,11 +194,16 @@ func (d *decoder) data(v *value) any {
 
 var (
 	leadingZero  = regexp.MustCompile(`^[-+]?0[0-9_]+$`)
+	whole        = regexp.MustCompile(`^[-+]?[0-9_]+$`)
 	trailingZero = regexp.MustCompile(`^[-+]?[0-9]+\.[0-9]*0$`)
 )
 
 func (d *decoder) surprising(v *value) {
-	switch x := v.data().(type) {
+	x := v.data()
+	if _, isInt := x.(int); !isInt && whole.MatchString(v.text) {
+		x = v.text
+	}
+	switch x := x.(type) {
 	case string:
 		d.errorf(v.pos, "%s is beyond what numbers hold: quote it to have the text", shorten(x))
 	case int:

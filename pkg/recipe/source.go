@@ -12,6 +12,10 @@ import (
 type source struct {
 	text  string
 	lines []int // offset of the start of each line
+
+	// The last answer of offset: what is asked for next often stands after it in the same, possibly long, line.
+	lastPos    Pos
+	lastOffset int
 }
 
 func newSource(text string) *source {
@@ -53,11 +57,15 @@ func (s *source) offset(p Pos) int {
 	if p.Line < 1 || p.Line > len(s.lines) {
 		return len(s.text)
 	}
-	at := s.lines[p.Line-1]
-	for range p.Column - 1 {
+	at, column := s.lines[p.Line-1], 1
+	if s.lastPos.Line == p.Line && s.lastPos.Column <= p.Column {
+		at, column = s.lastOffset, s.lastPos.Column
+	}
+	for ; column < p.Column; column++ {
 		_, n := utf8.DecodeRuneInString(s.text[at:])
 		at += n
 	}
+	s.lastPos, s.lastOffset = p, at
 	return at
 }
 

@@ -42,18 +42,13 @@ func (d *decoder) decodeDefaults(v *value) defaults {
 func (d *decoder) items(v *value, part int) []Item {
 	var all []Item
 	for i, item := range v.list() {
-		if item.kind != mapping {
-			continue
-		}
-		if group := item.get("parallel"); group != nil {
-			p := Item{Pos: item.pos, Parallel: true, Max: item.get("max").integer(0)}
-			for _, step := range group.list() {
-				p.Steps = append(p.Steps, d.step(step, part, i))
+		it := Item{Pos: item.pos, Parallel: item.get("parallel") != nil, Max: item.get("max").integer(0)}
+		for _, step := range stepsOf(item) {
+			if step.kind == mapping && d.steps < maxSteps {
+				it.Steps = append(it.Steps, d.step(step, part, i))
 			}
-			all = append(all, p)
-			continue
 		}
-		all = append(all, Item{Pos: item.pos, Steps: []Step{d.step(item, part, i)}})
+		all = append(all, it)
 	}
 	return all
 }
@@ -74,9 +69,9 @@ func (d *decoder) step(v *value, part, item int) Step {
 	if i := slices.IndexFunc(d.recipe.Sandboxes, func(b Sandbox) bool { return b.Name == s.Sandbox }); i >= 0 {
 		inherited = append(inherited, d.recipe.Sandboxes[i].Env)
 	}
-	s.Env = d.env(v.get("env"), place{scope: withEnv(d.known.StepEnv(), inherited...), step: ref})
+	s.Env = d.env(v.get("env"), place{scope: withEnv(d.scopes.stepEnv, inherited...), step: ref})
 	env := append(inherited, s.Env)
-	at := place{scope: withEnv(d.known.Step(), env...), step: ref, files: filesOfStep}
+	at := place{scope: withEnv(d.scopes.step, env...), step: ref, files: filesOfStep}
 	if part == partVerify {
 		at.files = filesOfVerify
 	}
@@ -106,7 +101,7 @@ func (d *decoder) step(v *value, part, item int) Step {
 	if s.Background && v.get("retry") == nil {
 		s.Retry = Retry{Attempts: 1}
 	}
-	outcome := place{scope: withEnv(d.known.Outcome(), env...), step: ref}
+	outcome := place{scope: withEnv(d.scopes.outcome, env...), step: ref}
 	s.Expect = d.expect(v.get("expect"), at, outcome)
 	s.Capture = d.capture(v.get("capture"), outcome)
 	return s
@@ -125,7 +120,7 @@ func (d *decoder) stepName(v *value) (*expr.Template, string) {
 	if id == "" {
 		id = idOf(name.text)
 	}
-	t := d.template(name, place{scope: d.known.Sample()})
+	t := d.template(name, place{scope: d.scopes.sample})
 	return t, id
 }
 

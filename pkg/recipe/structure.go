@@ -14,17 +14,21 @@ import (
 	"github.com/sbxrun/sbxrun/schemas"
 )
 
-// schema is the compiled schema of recipes, and the same as JSON to take titles and keys from.
-var schema = sync.OnceValue(func() (s struct {
+// compiledSchema is the schema of recipes, also as JSON to take titles and keys from.
+type compiledSchema struct {
 	compiled *jsonschema.Schema
 	raw      any
-}) {
+}
+
+var schema = sync.OnceValue(compileSchema)
+
+func compileSchema() (s compiledSchema) {
 	if err := json.Unmarshal([]byte(schemas.Recipe), &s.raw); err != nil {
 		panic(err)
 	}
 	s.compiled = jsonschema.MustCompileString("recipe.schema.json", schemas.Recipe)
 	return s
-})
+}
 
 // structure checks root against the schema. A misspelt key is reported and then taken as the key that it was meant to
 // be, so that it hides no other mistake and causes none.
@@ -37,6 +41,9 @@ func (d *decoder) structure(root *value) {
 		c := structureCheck{root: root}
 		c.explain(err)
 		for _, r := range c.renames {
+			if r.entry.key == r.key {
+				continue // renamed where another alias of it stands
+			}
 			d.errorf(r.entry.pos, "unknown key %q, did you mean %q?", shorten(r.entry.key), r.key)
 			r.entry.key = r.key
 		}
@@ -85,6 +92,9 @@ func (c *structureCheck) explain(e *jsonschema.ValidationError) {
 		return
 	}
 	v := at.value
+	if v.bad && keyword != "additionalProperties" {
+		return
+	}
 	switch keyword {
 	case "additionalProperties":
 		c.unknownKeys(at, rule)
@@ -138,16 +148,18 @@ func hint(v *value, rule map[string]any) string {
 	return ""
 }
 
+// unknownKeys reports keys that a rule does not have. One that is near a key that is missing is to be renamed; one at a
+// time, so that two are not taken for the same key.
 func (c *structureCheck) unknownKeys(at instance, rule map[string]any) {
 	valid := validKeys(rule)
+	free := slices.DeleteFunc(slices.Clone(valid), func(k string) bool { return at.value.entry(k) != nil })
+	renamed := false
 	for _, e := range at.value.entries {
-		if slices.Contains(valid, e.key) {
+		if slices.Contains(valid, e.key) || len(c.found) > maxMistakes {
 			continue
 		}
-		// Where "parallel" belongs is said in the rule of a step.
-		free := slices.DeleteFunc(slices.Clone(valid), func(k string) bool { return at.value.entry(k) != nil })
-		taken := slices.ContainsFunc(c.renames, func(r rename) bool { return at.value.entry(r.entry.key) == r.entry })
-		if near, ok := nearest.Nearest(e.key, free); ok && !taken {
+		if near, ok := nearest.Nearest(e.key, free); ok && !renamed {
+			renamed = true
 			c.renames = append(c.renames, rename{e, near})
 			continue
 		}

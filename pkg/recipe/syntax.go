@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 	"unicode/utf8"
@@ -34,7 +35,7 @@ func (d *decoder) syntax(data []byte) *yaml.Node {
 	if root := d.unquoted(); root != nil {
 		return root
 	}
-	d.syntaxError(d.src, err)
+	d.syntaxError(err)
 	return nil
 }
 
@@ -96,27 +97,23 @@ func problem(err error) string {
 	return yamlError.ReplaceAllString(err.Error(), "$1")
 }
 
-// syntaxError reports what the YAML library says in terms of a recipe. The library tells a line at best, and not always
-// the right one: the place is found as the end of the shortest text that has the same problem.
-func (d *decoder) syntaxError(src *source, err error) {
-	what := problem(err)
-	end := sort.Search(len(src.text)-1, func(i int) bool {
-		_, _, err := parseYAML(src.text[:i+1])
-		return problem(err) == what
-	}) + 1
-	last := strings.TrimRight(src.text[:end], " \t\r\n")
-	at := strings.LastIndexAny(last, " \t\r\n,[]{}") + 1
+// syntaxError reports what the YAML library says, in terms of recipes.
+func (d *decoder) syntaxError(err error) {
+	text, what := d.src.text, problem(err)
+	end := d.problemEnd(what)
+	last := strings.TrimRight(text[:end], " \t\r\n")
+	at := strings.LastIndexAny(last, " \t\r\n,[]{}") + 1 // the word before
 	if at >= len(last) {
 		at = max(0, len(last)-1)
 	}
-	word := src.text[at:]
-	indent := src.text[strings.LastIndexAny(src.text[:at], "\r\n")+1 : at]
 	message := "not valid YAML: " + what
 	switch {
-	case strings.Contains(indent, "\t") && strings.TrimSpace(indent) == "":
-		message, at = "a tab cannot indent YAML: use spaces", at-len(indent)+strings.IndexByte(indent, '\t')
-	case strings.Contains(what, "cannot start any token"):
-		message = fmt.Sprintf("text that begins with %c must be quoted", []rune(word)[0])
+	case strings.Contains(what, "cannot start any token") && text[end-1] != '\t':
+		at = end - 1
+		message = fmt.Sprintf("text that begins with %c must be quoted", text[at])
+	case strings.Contains(what, "cannot start any token"), strings.Contains(what, "tab character"):
+		at = strings.LastIndexByte(text[:end], '\t')
+		message = "a tab cannot indent YAML: use spaces"
 	case strings.HasPrefix(what, "unknown anchor"), strings.Contains(what, "alphabetic or numeric"):
 		message = "unknown alias: define it before with &, or quote text that begins with *"
 	case strings.HasPrefix(what, "mapping values are not allowed"):
@@ -133,10 +130,44 @@ func (d *decoder) syntaxError(src *source, err error) {
 		message = "a [ or { that is not closed, or a missing comma in it"
 	case strings.HasPrefix(what, "did not find expected node content"):
 		message = "a value was expected here"
+	case strings.HasPrefix(what, "found incompatible YAML document"):
+		message = "remove the line that begins with %YAML"
 	case what == "found unknown escape character":
 		message = `unknown escape in double quotes: write \\ for a backslash, or use single quotes`
 	}
-	d.errorf(src.pos(at), "%s", message)
+	d.errorf(d.src.pos(max(0, at)), "%s", message)
+}
+
+// maxSearch bounds the search for the place of a problem one by one, in bytes to read. Beyond it the search is by halves,
+// which a text that has the problem only apparently, as it ends too early, can mislead.
+const maxSearch = 8 << 20
+
+// problemEnd is where the YAML library meets a problem. It tells a line at best, and not always the right one; so this
+// is the end of the text that cannot be made shorter, first by lines and then by characters, and have the same problem.
+func (d *decoder) problemEnd(what string) int {
+	text, lines := d.src.text, d.src.lines
+	same := func(end int) bool {
+		_, _, err := parseYAML(text[:end])
+		return problem(err) == what
+	}
+	ends := append(slices.Clone(lines[1:]), len(text))
+	line := len(ends) - 1
+	if len(ends)*len(text) <= maxSearch {
+		for line > 0 && same(ends[line-1]) {
+			line--
+		}
+	} else {
+		line = sort.Search(line, func(i int) bool { return same(ends[i]) })
+	}
+	start, end := lines[line], ends[line]
+	if (end-start)*len(text) <= maxSearch {
+		for end > start+1 && same(end-1) {
+			end--
+		}
+	} else {
+		end = start + 1 + sort.Search(end-start-1, func(i int) bool { return same(start + 1 + i) })
+	}
+	return max(end, 1)
 }
 
 // An expression within one line.

@@ -34,8 +34,9 @@ type value struct {
 	node    *yaml.Node
 	items   []*value
 	entries []*entry
-	size    int // values in it, itself included
-	height  int // levels below it
+	size    int  // values in it, itself included
+	height  int  // levels below it
+	bad     bool // a mistake in it has been reported
 }
 
 // entry is a key of a mapping with its value.
@@ -132,11 +133,17 @@ func shorten(s string) string {
 	return s
 }
 
-// tree makes values of nodes.
+// tree makes values of nodes, and reports what has no sense as a value.
+func (d *decoder) tree(root *yaml.Node) *value {
+	t := tree{d: d, active: map[*yaml.Node]bool{}, done: map[*yaml.Node]*value{}}
+	return t.value(root, 0)
+}
+
 type tree struct {
 	d      *decoder
 	active map[*yaml.Node]bool
 	done   map[*yaml.Node]*value
+	full   bool // maxValues has been reported
 }
 
 func (t *tree) value(n *yaml.Node, depth int) *value {
@@ -147,6 +154,7 @@ func (t *tree) value(n *yaml.Node, depth int) *value {
 		return t.alias(n, depth)
 	case depth > maxDepth:
 		t.d.errorf(pos, "nested more than %d levels deep", maxDepth)
+		v.bad = true
 		return v
 	case n.Kind == yaml.ScalarNode:
 		t.scalar(v)
@@ -178,11 +186,14 @@ func (t *tree) grow(v, child *value, n *yaml.Node) bool {
 	pos := Pos{Line: n.Line, Column: n.Column}
 	if v.height = max(v.height, child.height+1); v.height > maxDepth {
 		t.d.errorf(pos, "nested more than %d levels deep", maxDepth)
-		v.height = 0
+		v.height, v.bad = 0, true
 		return false
 	}
 	if v.size+child.size > maxValues {
-		t.d.errorf(pos, "more than %d values, aliases counted as what they stand for: put rows into a file for cases.file", maxValues)
+		if !t.full {
+			t.d.errorf(pos, "more than %d values, aliases counted as what they stand for: put rows into a file for cases.file", maxValues)
+		}
+		t.full, v.bad = true, true
 		return false
 	}
 	v.size += child.size
@@ -193,7 +204,7 @@ func (t *tree) alias(n *yaml.Node, depth int) *value {
 	pos := Pos{Line: n.Line, Column: n.Column}
 	if t.active[n.Alias] {
 		t.d.errorf(pos, "*%s stands within what it stands for: an endless cycle", n.Value)
-		return &value{pos: pos, node: n.Alias, size: 1}
+		return &value{pos: pos, node: n.Alias, size: 1, bad: true}
 	}
 	if v, ok := t.done[n.Alias]; ok {
 		return v
@@ -208,6 +219,7 @@ func (t *tree) scalar(v *value) {
 		var x any
 		if !strings.HasPrefix(n.Tag, "!!") || n.Tag == "!!binary" || n.Decode(&x) != nil {
 			t.d.errorf(v.pos, "unknown or unfit YAML tag %s: quote text that begins with !", n.Tag)
+			v.bad = true
 			return
 		}
 	}
@@ -240,6 +252,7 @@ func (t *tree) mapping(v *value, depth int) {
 			child.pos = pos // nothing is nowhere: say it of the key
 		}
 		if key == nil {
+			v.bad = true
 			continue
 		}
 		e := &entry{key: *key, pos: pos, node: keyNode, value: child}

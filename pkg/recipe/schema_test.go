@@ -1,0 +1,139 @@
+package recipe
+
+import (
+	"sort"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/txtar"
+	"github.com/santhosh-tekuri/jsonschema/v5"
+	"github.com/sbxrun/sbxrun/schemas"
+	"gopkg.in/yaml.v3"
+)
+
+// The library checks a schema against the meta-schema that it names when it compiles it.
+func TestSchemaIsValid(t *testing.T) {
+	s, err := jsonschema.CompileString("recipe.schema.json", schemas.Recipe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Draft != jsonschema.Draft2020 {
+		t.Error("the schema is not of draft 2020-12")
+	}
+}
+
+// rules walks the part of the schema at path, and calls visit for each key of a mapping with its rule.
+func rules(node any, path string, visit func(path string, rule map[string]any)) {
+	switch x := node.(type) {
+	case map[string]any:
+		if properties, ok := x["properties"].(map[string]any); ok {
+			for key, rule := range properties {
+				visit(path+"/properties/"+key, rule.(map[string]any))
+			}
+		}
+		for key, child := range x {
+			rules(child, path+"/"+key, visit)
+		}
+	case []any:
+		for _, child := range x {
+			rules(child, path+"/[]", visit)
+		}
+	}
+}
+
+func dereference(rule map[string]any) map[string]any {
+	if ref, ok := rule["$ref"].(string); ok {
+		rule, _ = lookup(pointer(ref)).(map[string]any)
+	}
+	return rule
+}
+
+func TestEveryKeyIsDescribed(t *testing.T) {
+	seen := 0
+	rules(schema().raw, "", func(path string, rule map[string]any) {
+		seen++
+		if rule["errorMessage"] != nil {
+			return // a key that cannot stand there
+		}
+		description, _ := rule["description"].(string)
+		if description == "" {
+			description, _ = dereference(rule)["description"].(string)
+		}
+		if !strings.HasSuffix(description, ".") {
+			t.Errorf("%s: the description %q is no sentence", path, description)
+		}
+		// What messages say was expected.
+		if dereference(dereference(rule))["title"] == nil && !strings.HasSuffix(path, "/json") {
+			t.Errorf("%s has no title", path)
+		}
+	})
+	if seen < 90 {
+		t.Errorf("only %d keys seen", seen)
+	}
+}
+
+// covered notes the keys of the schema that v uses.
+func covered(rule map[string]any, path string, v *value, seen map[string]bool) {
+	if ref, ok := rule["$ref"].(string); ok {
+		covered(dereference(rule), ref, v, seen)
+	}
+	if rule["if"] != nil {
+		branch := "else"
+		if v.get("parallel") != nil {
+			branch = "then"
+		}
+		covered(rule[branch].(map[string]any), path+"/"+branch, v, seen)
+	}
+	properties, _ := rule["properties"].(map[string]any)
+	additional, _ := rule["additionalProperties"].(map[string]any)
+	for _, e := range v.entries {
+		if child, ok := properties[e.key].(map[string]any); ok {
+			seen[strings.TrimPrefix(path, "#")+"/properties/"+e.key] = true
+			covered(child, path+"/properties/"+e.key, e.value, seen)
+		} else if additional != nil {
+			covered(additional, path+"/additionalProperties", e.value, seen)
+		}
+	}
+	if items, ok := rule["items"].(map[string]any); ok {
+		for _, item := range v.items {
+			covered(items, path+"/items", item, seen)
+		}
+	}
+}
+
+// Every key of the schema is in a recipe of the corpus, whose recipes together fill in every field: see
+// TestFullRecipeFillsEveryField. So schema and decoder know the same keys.
+func TestEveryKeyIsInAGoodRecipe(t *testing.T) {
+	seen := map[string]bool{}
+	archives(t, "testdata/good/*.txtar", func(t *testing.T, _ string, a *txtar.Archive) {
+		var n yaml.Node
+		if err := yaml.Unmarshal(a.Files[0].Data, &n); err != nil {
+			t.Fatal(err)
+		}
+		d := &decoder{}
+		covered(schema().raw.(map[string]any), "#", d.tree(n.Content[0]), seen)
+	})
+	var missing []string
+	rules(schema().raw, "", func(path string, rule map[string]any) {
+		if !seen[path] && rule["errorMessage"] == nil {
+			missing = append(missing, path)
+		}
+	})
+	sort.Strings(missing)
+	for _, path := range missing {
+		t.Errorf("%s is in no good recipe", path)
+	}
+}
+
+// An editor gives the schema what a YAML library makes of the text, not what this package does.
+func TestSchemaAcceptsGoodRecipesAsEditorsReadThem(t *testing.T) {
+	archives(t, "testdata/good/*.txtar", func(t *testing.T, _ string, a *txtar.Archive) {
+		var v any
+		if err := yaml.Unmarshal(a.Files[0].Data, &v); err != nil {
+			t.Fatal(err)
+		}
+		if err := schema().compiled.Validate(v); err != nil {
+			t.Errorf("%#v", err)
+		}
+	})
+}
