@@ -34,7 +34,7 @@ func (m *Manager) useSystemd(ctx context.Context, v2 *hierarchy, o Options) erro
 	if err != nil || h == nil {
 		return errors.Join(errors.New("the scope's group cannot be seen"), err)
 	}
-	return m.useV2(*h)
+	return m.tryV2(*h, h.own, true) // not every version of systemd marks what it delegates
 }
 
 // userBus returns the path of the socket of the user's bus, empty where there is none.

@@ -36,12 +36,13 @@ func (m *Manager) useV2(h hierarchy) error {
 	}
 }
 
-func (m *Manager) tryV2(h hierarchy, dir string, top bool) error {
+// tryV2 takes dir if it is fit. ours says that it is there to be divided, whatever marks it has.
+func (m *Manager) tryV2(h hierarchy, dir string, ours bool) error {
 	divided := filepath.Base(h.own) == selfLeaf && filepath.Dir(h.own) == dir
 	switch {
 	case strings.HasPrefix(filepath.Base(dir), "user@"):
 		return fmt.Errorf("%s is the user's systemd's", dir)
-	case !top && !divided && !delegated(dir):
+	case !ours && !divided && !delegated(dir):
 		return fmt.Errorf("%s is not delegated", dir)
 	}
 	if err := writable(dir); err != nil {
