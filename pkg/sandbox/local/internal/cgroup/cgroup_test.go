@@ -46,6 +46,12 @@ func TestMain(m *testing.M) {
 		select {}
 	case "divide":
 		divideAndTell()
+	case "systemd":
+		if err := useScope(); err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println("ok")
 	case "detect":
 		fmt.Print(Detect(context.Background(), Options{RunID: "other"}).Reason)
 	}
