@@ -111,12 +111,29 @@ const maxFile = 4 << 20
 
 // read returns a small regular file that everybody may read.
 func (h host) read(p string) ([]byte, error) {
+	info, err := h.stat(p)
+	if err == nil && info.Mode().Perm()&0o004 == 0 {
+		err = &os.PathError{Op: "read", Path: p, Err: errors.New("not all may read it")}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return h.open(p)
+}
+
+// text is for files of the version managers, which need not be readable for all; one that cannot be read is empty.
+func (h host) text(p string) string {
+	data, _ := h.open(p)
+	return string(data)
+}
+
+func (h host) open(p string) ([]byte, error) {
 	real, _, info, err := h.resolve(p)
 	if err != nil {
 		return nil, err
 	}
-	if !info.Mode().IsRegular() || info.Mode().Perm()&0o004 == 0 || info.Size() > maxFile {
-		return nil, &os.PathError{Op: "read", Path: p, Err: errors.New("not a small file that all may read")}
+	if !info.Mode().IsRegular() || info.Size() > maxFile {
+		return nil, &os.PathError{Op: "read", Path: p, Err: errors.New("not a small file")}
 	}
 	f, err := os.OpenFile(h.root+real, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -124,14 +141,4 @@ func (h host) read(p string) ([]byte, error) {
 	}
 	defer f.Close()
 	return io.ReadAll(io.LimitReader(f, maxFile))
-}
-
-// text is read for files of the version managers, which need not be readable for all.
-func (h host) text(p string) string {
-	real, _, info, err := h.resolve(p)
-	if err != nil || !info.Mode().IsRegular() || info.Size() > 1<<20 {
-		return ""
-	}
-	data, _ := os.ReadFile(h.root + real)
-	return string(data)
 }
