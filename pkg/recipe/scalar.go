@@ -76,7 +76,10 @@ func (d *decoder) compileText(v *value, at place, parse func(string, *expr.Scope
 	}
 	source := v.text
 	for {
-		t, err := parse(source, at.scope)
+		t, err := parse(source, narrow(at.scope, source))
+		if err != nil {
+			t, err = parse(source, at.scope) // to be told of all names
+		}
 		var wrong *expr.Error
 		if !errors.As(err, &wrong) {
 			if err != nil {
@@ -93,6 +96,22 @@ func (d *decoder) compileText(v *value, at place, parse func(string, *expr.Scope
 		}
 		source = next
 	}
+}
+
+// narrow leaves out the steps that a text does not name. Compiling takes time for every name that is known, and each
+// of many steps is known to all the others.
+func narrow(scope *expr.Scope, source string) *expr.Scope {
+	steps := scope.Names["steps"]
+	if steps == nil || len(steps.Fields) < 10 {
+		return scope
+	}
+	named := map[string]*expr.Name{}
+	for id, name := range steps.Fields {
+		if strings.Contains(source, id) {
+			named[id] = name
+		}
+	}
+	return scope.With(map[string]*expr.Name{"steps": {Kind: steps.Kind, Open: steps.Open, Fields: named}})
 }
 
 // maskExpression makes text of the expression that a mistake is in; false where it is in none that ends.
@@ -123,7 +142,10 @@ func (d *decoder) compile(v *value, at place, compile func(string, *expr.Scope) 
 	if !v.scalar() || v.kind == number || v.text == "" || d.full() {
 		return nil
 	}
-	e, err := compile(v.text, at.scope)
+	e, err := compile(v.text, narrow(at.scope, v.text))
+	if err != nil {
+		e, err = compile(v.text, at.scope)
+	}
 	var wrong *expr.Error
 	switch {
 	case errors.As(err, &wrong):

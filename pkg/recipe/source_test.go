@@ -12,9 +12,9 @@ func TestWithin(t *testing.T) {
 	texts := map[string]string{
 		"plain":              "a: some text @ here",
 		"plain lines":        "a: some\n  text\n\n  more @ here",
-		"anchor":             "a: &x @",
-		"anchor and tag":     "a: &x !!str   @",
-		"tag on its line":    "a: !!str\n  @ text",
+		"anchor":             "a: &x z@",
+		"anchor and tag":     "a: &x !!str   z@",
+		"tag on its line":    "a: !!str\n  z@ text",
 		"single":             "a: 'it''s, isn''t @'",
 		"single lines":       "a: 'one\n  two\n\n  ''three @'",
 		"double":             `a: "\t\x41\u00e9\U0001F600 \"quoted\" \\ @"`,
