@@ -315,8 +315,8 @@ func TestPlainProgress(t *testing.T) {
 		c.Send(event.Event{Type: event.TypeSampleEnd, Recipe: "r", Case: fmt.Sprint(i), Sample: 1, SampleEnd: &event.Sample{Verdict: event.Passed}})
 	}
 	want := "r: 100 samples, 1 at a time\n" +
-		"r  [======              ]  30/100  30 passed  0:30  ETA 1:10\n" +
-		"r  [============        ]  60/100  60 passed  1:00  ETA 0:40\n"
+		"r  [======              ]  30/100  0:30  ETA 1:10  30 passed\n" +
+		"r  [============        ]  60/100  1:00  ETA 0:40  60 passed\n"
 	if out.String() != want {
 		t.Errorf("got\n%swant\n%s", out.String(), want)
 	}

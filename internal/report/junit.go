@@ -12,30 +12,20 @@ import (
 
 // JUnit writes junit.xml: what the JUnit plugins of CI systems read in common, with the elements for flaky tests of
 // Maven Surefire's schema (https://maven.apache.org/surefire/maven-surefire-plugin/xsd/surefire-test-report.xsd) in the
-// order that it wants. Paths of attachments are relative to cwd, an absolute folder. It reads the log twice, since counts
-// precede what they count, and holds one sample at a time.
+// order that it wants. Paths of attachments are relative to cwd, an absolute folder. It reads the log once more and holds
+// what was in flight at one time.
 func JUnit(w io.Writer, l *Log, cwd string) error {
 	summary := l.Summary()
-	suites := make([]junitSuite, 0, len(summary.Recipes))
-	all := junitSuite{name: "sbxrun", time: summary.Last.Sub(summary.Start)}
-	for _, r := range summary.Recipes {
-		s := junitSuite{name: r.Name, time: r.Last.Sub(r.Begin), began: r.Begin}
-		err := l.junitCases(r, cwd, func(c *junitCase) error {
-			s.count(c)
-			all.count(c)
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		suites = append(suites, s)
+	all := junitSuite{}
+	for _, s := range l.suites {
+		all.add(s)
 	}
-
 	buf := bufio.NewWriterSize(w, 64<<10)
 	x := newXMLWriter(buf)
-	x.start("testsuites", all.attrs()...)
-	for i, r := range summary.Recipes {
-		x.start("testsuite", suites[i].attrs()...)
+	x.start("testsuites", all.attrs("sbxrun", summary.Last.Sub(summary.Start))...)
+	for _, r := range summary.Recipes {
+		attrs := l.suite(r.Name).attrs(r.Name, r.Last.Sub(r.Begin))
+		x.start("testsuite", append(attrs, attr{"timestamp", r.Begin.UTC().Format("2006-01-02T15:04:05")})...)
 		err := l.junitCases(r, cwd, func(c *junitCase) error {
 			c.write(x)
 			return x.err
@@ -52,17 +42,19 @@ func JUnit(w io.Writer, l *Log, cwd string) error {
 	return buf.Flush()
 }
 
-// junitSuite counts the test cases of a recipe.
-type junitSuite struct {
-	name                             string
-	tests, failures, errors, skipped int
-	time                             time.Duration
-	began                            time.Time // zero: left out
+// junitSuite counts test cases.
+type junitSuite struct{ tests, failures, errors, skipped int }
+
+func (s *junitSuite) add(other *junitSuite) {
+	s.tests += other.tests
+	s.failures += other.failures
+	s.errors += other.errors
+	s.skipped += other.skipped
 }
 
-func (s *junitSuite) count(c *junitCase) {
+func (s *junitSuite) count(v event.Verdict) {
 	s.tests++
-	switch c.verdict {
+	switch v {
 	case event.Failed:
 		s.failures++
 	case event.Error:
@@ -72,15 +64,11 @@ func (s *junitSuite) count(c *junitCase) {
 	}
 }
 
-func (s *junitSuite) attrs() []attr {
-	attrs := []attr{
-		{"name", suiteName(s.name)}, {"tests", strconv.Itoa(s.tests)}, {"failures", strconv.Itoa(s.failures)},
-		{"errors", strconv.Itoa(s.errors)}, {"skipped", strconv.Itoa(s.skipped)}, {"time", junitTime(s.time)},
+func (s *junitSuite) attrs(name string, took time.Duration) []attr {
+	return []attr{
+		{"name", suiteName(name)}, {"tests", strconv.Itoa(s.tests)}, {"failures", strconv.Itoa(s.failures)},
+		{"errors", strconv.Itoa(s.errors)}, {"skipped", strconv.Itoa(s.skipped)}, {"time", junitTime(took)},
 	}
-	if !s.began.IsZero() {
-		attrs = append(attrs, attr{"timestamp", s.began.UTC().Format("2006-01-02T15:04:05")})
-	}
-	return attrs
 }
 
 func junitTime(d time.Duration) string { return fmt.Sprintf("%.3f", max(d, 0).Seconds()) }

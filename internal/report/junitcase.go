@@ -20,10 +20,7 @@ func (l *Log) junitCases(r *event.RecipeSummary, cwd string, each func(*junitCas
 	var t tracker
 	emit := func(o *outcome, p *part) error {
 		v := junitView{recipe: r, dir: p.dir, cwd: cwd}
-		if r.Start.HasCases {
-			return each(v.sample(o))
-		}
-		for _, c := range v.steps(o) {
+		for _, c := range v.cases(o) {
 			if err := each(c); err != nil {
 				return err
 			}
@@ -35,17 +32,16 @@ func (l *Log) junitCases(r *event.RecipeSummary, cwd string, each func(*junitCas
 		if err != nil {
 			return err
 		}
-		last = e.part
+		if e.part != last {
+			t, last = tracker{}, e.part
+		}
 		if o := t.add(e.Event); o != nil {
 			if err := emit(o, e.part); err != nil {
 				return err
 			}
 		}
 	}
-	if r.Start.HasCases {
-		return nil
-	}
-	for _, o := range t.unfinished() {
+	for _, o := range l.unfinished(&t) {
 		if err := emit(o, last); err != nil {
 			return err
 		}
@@ -57,6 +53,37 @@ func (l *Log) junitCases(r *event.RecipeSummary, cwd string, each func(*junitCas
 type junitView struct {
 	recipe   *event.RecipeSummary
 	dir, cwd string // of the run, and what paths are relative to; absolute
+}
+
+// count counts the test cases of an outcome.
+func (l *Log) count(o *outcome) {
+	v := junitView{recipe: l.Summary().Recipe(o.Recipe)}
+	suite := l.suite(o.Recipe)
+	if o.SampleEnd != nil && v.recipe.Start.HasCases {
+		suite.count(o.SampleEnd.Verdict)
+		return
+	}
+	for _, c := range v.cases(o) {
+		suite.count(c.verdict)
+	}
+}
+
+func (l *Log) suite(recipe string) *junitSuite {
+	if l.suites[recipe] == nil {
+		l.suites[recipe] = &junitSuite{}
+	}
+	return l.suites[recipe]
+}
+
+// cases are the test cases of an outcome. Of a sample that did not end only its steps can be.
+func (v *junitView) cases(o *outcome) []*junitCase {
+	switch {
+	case !v.recipe.Start.HasCases:
+		return v.steps(o)
+	case o.SampleEnd == nil:
+		return nil
+	}
+	return []*junitCase{v.sample(o)}
 }
 
 func (v *junitView) sample(o *outcome) *junitCase {

@@ -129,19 +129,19 @@ func (c *Console) progressLine(now time.Time) string {
 	} else {
 		line += fmt.Sprintf("%d done", s.Total)
 	}
-	line += fmt.Sprintf("  %d passed", s.Passed)
 	if s.Failed > 0 {
 		line += "  " + c.style.red(fmt.Sprintf("%d failed", s.Failed))
 	}
 	if s.Errors > 0 {
 		line += "  " + c.style.red(fmt.Sprintf("%d errors", s.Errors))
 	}
-	if n := len(c.built.tracker.open); n > 0 {
-		line += fmt.Sprintf("  %d running", n)
-	}
 	line += "  " + clock(elapsed)
 	if left := total - s.Total; s.Total > 0 && left > 0 {
 		line += "  ETA " + clock(time.Duration(float64(elapsed)/float64(s.Total)*float64(left)))
+	}
+	line += fmt.Sprintf("  %d passed", s.Passed)
+	if n := len(c.built.tracker.open); n > 0 {
+		line += fmt.Sprintf("  %d running", n)
 	}
 	return line
 }

@@ -19,9 +19,10 @@ import (
 // Log is a recorded run, or several (shards) as one. It can be read as often as reports need it and keeps nothing of it
 // but its Report and Summary.
 type Log struct {
-	parts []*part
-	built builder
-	spans map[string][]span
+	parts  []*part
+	built  builder
+	spans  map[string][]span
+	suites map[string]*junitSuite // by recipe: JUnit's counts precede what they count
 }
 
 // part is one events.jsonl.
@@ -46,7 +47,7 @@ type located struct {
 // Open reads through the logs of runs: folders of runs, or files of events. It is an error where a line that is not the
 // last is no event, where a sample is in them twice, or where two recipes have the same name.
 func Open(paths ...string) (*Log, error) {
-	l := &Log{spans: map[string][]span{}}
+	l := &Log{spans: map[string][]span{}, suites: map[string]*junitSuite{}}
 	var seen rows
 	digests := map[string]located{}
 	for _, path := range paths {
@@ -69,6 +70,9 @@ func Open(paths ...string) (*Log, error) {
 	}
 	if err := l.refuseTwice(&seen); err != nil {
 		return nil, err
+	}
+	for _, o := range l.unfinished(&l.built.tracker) {
+		l.count(o)
 	}
 	return l, nil
 }
@@ -100,6 +104,7 @@ func (l *Log) scan(p *part, seen *rows, digests map[string]located) error {
 	}
 	defer f.Close()
 	r := event.NewReader(f)
+	l.built.tracker = tracker{}
 	for {
 		from := r.Offset()
 		e, err := r.Next()
@@ -110,7 +115,9 @@ func (l *Log) scan(p *part, seen *rows, digests map[string]located) error {
 			return fmt.Errorf("%s: %w", p.path, err)
 		}
 		p.end = r.Offset()
-		l.built.add(e)
+		if o := l.built.add(e); o != nil {
+			l.count(o)
+		}
 		if e.Recipe == "" {
 			continue
 		}
@@ -200,19 +207,27 @@ func (l *Log) Events() iter.Seq2[event.Event, error] {
 	}
 }
 
-func (l *Log) all() iter.Seq2[located, error] {
+// unfinished are the samples of t that did not end. Of merged runs they are left out: another one may have them.
+func (l *Log) unfinished(t *tracker) []*outcome {
+	if len(l.parts) > 1 {
+		return nil
+	}
+	return t.unfinished()
+}
+
+func (l *Log) all(skip ...event.Type) iter.Seq2[located, error] {
 	spans := make([]span, 0, len(l.parts))
 	for _, p := range l.parts {
 		spans = append(spans, span{p, 0, p.end})
 	}
-	return walk(spans)
+	return walk(spans, skip...)
 }
 
-// recipe are the events of one recipe.
+// recipe are the events of one recipe that say how samples ended.
 func (l *Log) recipe(name string) iter.Seq2[located, error] {
 	return func(yield func(located, error) bool) {
-		for e, err := range walk(l.spans[name]) {
-			if err == nil && e.Recipe != name {
+		for e, err := range walk(l.spans[name], event.TypeSampleStart, event.TypeStepStart) {
+			if err == nil && e.Recipe != name { // another one's, between this one's
 				continue
 			}
 			if !yield(e, err) {
@@ -222,24 +237,30 @@ func (l *Log) recipe(name string) iter.Seq2[located, error] {
 	}
 }
 
-func walk(spans []span) iter.Seq2[located, error] {
+func walk(spans []span, skip ...event.Type) iter.Seq2[located, error] {
 	return func(yield func(located, error) bool) {
 		for _, s := range spans {
-			if !s.walk(yield) {
+			if !s.walk(skip, yield) {
 				return
 			}
 		}
 	}
 }
 
-func (s span) walk(yield func(located, error) bool) bool {
+func (s span) walk(skip []event.Type, yield func(located, error) bool) bool {
 	f, err := os.Open(s.part.path)
 	if err != nil {
 		yield(located{}, err)
 		return false
 	}
 	defer f.Close()
-	for e, err := range event.Read(io.NewSectionReader(f, s.from, s.to-s.from)) {
+	r := event.NewReader(io.NewSectionReader(f, s.from, s.to-s.from))
+	r.Skip(skip...)
+	for {
+		e, err := r.Next()
+		if err == io.EOF {
+			return true
+		}
 		if err != nil {
 			yield(located{}, fmt.Errorf("%s, from byte %d: %w", s.part.path, s.from, err))
 			return false
@@ -248,7 +269,6 @@ func (s span) walk(yield func(located, error) bool) bool {
 			return false
 		}
 	}
-	return true
 }
 
 // rows remembers samples by eight bytes each, sixteen while they are compared.

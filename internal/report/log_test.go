@@ -75,6 +75,27 @@ func TestOpenOfALiveLog(t *testing.T) {
 	}
 }
 
+// Of a sample that one run did not end and another did, only the end is shown.
+func TestMergedUnfinished(t *testing.T) {
+	start := strings.Replace(recipeStart, `"has_cases":true`, `"has_cases":false`, 1)
+	step := `{"type":"step.end","recipe":"r","case":"main","sample":1,"step":{"name":"s","verdict":"passed"}}`
+	end := `{"type":"sample.end","recipe":"r","case":"main","sample":1,"sample_end":{"verdict":"passed","steps":[{"name":"s","verdict":"passed"}]}}`
+	for _, dirs := range [][]string{
+		{writeLog(t, runStart, start, step), writeLog(t, runStart, start, step, end)},
+		{writeLog(t, runStart, start, step, end), writeLog(t, runStart, start, step)},
+		{writeLog(t, runStart, start, step)},
+	} {
+		var b strings.Builder
+		if err := JUnit(&b, open(t, dirs...), "/"); err != nil {
+			t.Fatal(err)
+		}
+		checkJUnit(t, []byte(b.String()))
+		if n := strings.Count(b.String(), "<testcase"); n != 1 {
+			t.Errorf("%d test cases:\n%s", n, b.String())
+		}
+	}
+}
+
 func TestMerged(t *testing.T) {
 	l := open(t, recorded("shard1", "shard2")...)
 	if missing := l.MissingShards(); missing != nil {

@@ -83,7 +83,7 @@ func result(e event.Event, dir string) *resultLine {
 func ResultLines(w io.Writer, l *Log, dir string) error {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
-	for e, err := range l.all() {
+	for e, err := range l.all(event.TypeSampleStart, event.TypeStepStart, event.TypeTryEnd, event.TypeStepEnd) {
 		if err != nil {
 			return err
 		}

@@ -37,10 +37,19 @@ type Reader struct {
 	long   []byte
 	line   int
 	offset int64
+	skip   map[Type]bool
 }
 
 // NewReader is a Reader of r.
 func NewReader(r io.Reader) *Reader { return &Reader{r: bufio.NewReaderSize(r, 64<<10)} }
+
+// Skip makes Next pass by events of these types, without reading what else is in their lines.
+func (r *Reader) Skip(types ...Type) {
+	r.skip = map[Type]bool{}
+	for _, t := range types {
+		r.skip[t] = true
+	}
+}
 
 // Offset is where the line after that of the last event begins.
 func (r *Reader) Offset() int64 { return r.offset }
@@ -52,7 +61,7 @@ func (r *Reader) Next() (Event, error) {
 		if err != nil {
 			return Event{}, err
 		}
-		if len(bytes.TrimSpace(line)) == 0 {
+		if len(bytes.TrimSpace(line)) == 0 || r.skip[typeOf(line)] {
 			continue
 		}
 		e, known, err := decode(line)
@@ -61,7 +70,7 @@ func (r *Reader) Next() (Event, error) {
 			return Event{}, io.EOF // torn: the process that wrote it died in the middle
 		case err != nil:
 			return Event{}, fmt.Errorf("line %d: %w", r.line, err)
-		case known:
+		case known && !r.skip[e.Type]:
 			return e, nil
 		}
 	}
@@ -94,6 +103,22 @@ func (r *Reader) read() (line []byte, whole bool, err error) {
 			return nil, false, fmt.Errorf("line %d: %w", r.line, err)
 		}
 	}
+}
+
+// typeOf is the type of the event in a line as this package writes it, with the time and the type first; else it is empty.
+func typeOf(line []byte) Type {
+	rest, ok := bytes.CutPrefix(line, []byte(`{"time":"`))
+	if !ok {
+		return ""
+	}
+	if _, rest, ok = bytes.Cut(rest, []byte(`"`)); !ok {
+		return ""
+	}
+	if rest, ok = bytes.CutPrefix(rest, []byte(`,"type":"`)); !ok {
+		return ""
+	}
+	t, _, _ := bytes.Cut(rest, []byte(`"`))
+	return Type(t)
 }
 
 // decode reads an event. An event of a type that is not known is no error, whatever its fields.

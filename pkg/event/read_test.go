@@ -110,6 +110,20 @@ func TestReaderOffset(t *testing.T) {
 	}
 }
 
+func TestReaderSkip(t *testing.T) {
+	log := `{"time":"2026-01-01T00:00:00Z","type":"warning","message":{}` + "\n" + // not even an event
+		`{"type":"warning","message":"written by others","time":"2026-01-01T00:00:00Z"}` + "\n" +
+		`{"time":"2026-01-01T00:00:00Z","type":"left","message":"x"}` + "\n"
+	r := event.NewReader(strings.NewReader(log))
+	r.Skip(event.TypeWarning)
+	if e, err := r.Next(); err != nil || e.Type != event.TypeLeft {
+		t.Errorf("%+v, %v", e, err)
+	}
+	if _, err := r.Next(); err != io.EOF {
+		t.Error(err)
+	}
+}
+
 func FuzzRead(f *testing.F) {
 	f.Add([]byte(`{"type":"run.start","run":{"format":1}}` + "\n" + `{"type":"sample.end","recipe":"a","sample_end":{"steps":[]}}`))
 	f.Fuzz(func(t *testing.T, log []byte) {
