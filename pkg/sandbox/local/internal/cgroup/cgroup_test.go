@@ -42,8 +42,11 @@ func TestMain(m *testing.M) {
 		fmt.Println("not refused")
 	case "bomb": // processes that make processes
 		waitForGo()
-		_ = exec.Command("sh", "-c", "f() { f | f & sleep 60; }; f").Run()
-		select {}
+		for {
+			if exec.Command("/proc/self/exe").Start() != nil {
+				time.Sleep(time.Millisecond)
+			}
+		}
 	case "divide":
 		divideAndTell()
 	case "systemd":
@@ -274,15 +277,14 @@ func TestRemoveEndsAForkBomb(t *testing.T) {
 		t.Skip(m.Reason)
 	}
 	g := create(t, m, "bomb", Limits{PIDs: 100, Memory: 512 << 20})
-	cmd := start(t, g, "bomb")
+	start(t, g, "bomb")
 	eventually(t, "the bomb does not grow", func() bool {
-		pids, err := g.Processes()
+		e, err := g.Events()
 		if err != nil {
 			t.Fatal(err)
 		}
-		return len(pids) > 50
+		return e.PIDsMax > 10
 	})
-	go func() { _ = cmd.Wait() }() // Remove needs nobody to reap the others
 	remove(t, g)
 	remove(t, g)
 	if pids, err := g.Processes(); err != nil || len(pids) != 0 {
