@@ -279,7 +279,7 @@ func (c *Console) line(e event.Event, word, step, message string) string {
 	if step != "" {
 		name += " " + step
 	}
-	return fmt.Sprintf("%s %s  %s\n", c.style.padded(word), terminalLine(cutEnd(name, maxLineShown)), c.style.faint(terminalLine(cutEnd(message, maxLineShown))))
+	return fmt.Sprintf("%s %s  %s\n", c.style.padded(word), short(name), c.style.faint(short(message)))
 }
 
 func (c *Console) recipeEndLines(e event.Event) string {

@@ -24,7 +24,7 @@ func (c *Console) final(r *Report, reports []string) string {
 	for _, recipe := range r.Recipes {
 		for _, g := range recipe.Gates {
 			if !g.Held {
-				fmt.Fprintf(&b, "%s gate of %s: %s: %s\n", c.style.word("FAIL"), terminalLine(recipe.Name), terminalLine(g.Source), terminalLine(g.Message))
+				fmt.Fprintf(&b, "%s gate of %s: %s: %s\n", c.style.word("FAIL"), short(recipe.Name), short(g.Source), short(g.Message))
 			}
 		}
 	}
@@ -107,7 +107,7 @@ func (c *Console) finalCauses(b *strings.Builder, r *Report) {
 
 func (c *Console) cause(b *strings.Builder, cause Cause) {
 	f := cause.First
-	fmt.Fprintf(b, "%s %s", c.style.word(failWord(f.Verdict)), terminalLine(fullName(f.Recipe, f.ID, f.Sample)))
+	fmt.Fprintf(b, "%s %s", c.style.word(failWord(f.Verdict)), short(fullName(f.Recipe, f.ID, f.Sample)))
 	if f.File != "" {
 		b.WriteString(c.style.faint("  " + terminalLine(place(f))))
 	}
@@ -117,7 +117,7 @@ func (c *Console) cause(b *strings.Builder, cause Cause) {
 		c.details(b, cause)
 	}
 	if cause.Count > 1 {
-		fmt.Fprintf(b, "    %s\n", c.style.yellow(terminalLine(others(cause))))
+		fmt.Fprintf(b, "    %s\n", c.style.yellow(short(others(cause))))
 	}
 }
 

@@ -12,26 +12,34 @@ const (
 	maxStepSummary = 1 << 20 // GitHub drops what is larger
 )
 
-// annotate writes the most frequent causes as workflow commands, which GitHub shows beside the recipe's line.
+// annotate writes gates that do not hold and the most frequent causes as workflow commands, which GitHub shows beside the
+// recipe's line.
 func annotate(w io.Writer, r *Report) error {
-	var b strings.Builder
-	for i, c := range r.Causes {
-		if i == maxAnnotations {
-			break
+	var commands []string
+	for _, recipe := range r.Recipes {
+		for _, g := range recipe.Gates {
+			if !g.Held {
+				commands = append(commands, errorCommand(recipe.File, g.Line, recipe.Name, "gate "+g.Source+" does not hold: "+g.Message))
+			}
 		}
-		f := c.First
-		b.WriteString("::error ")
-		if f.File != "" {
-			fmt.Fprintf(&b, "file=%s,", commandProperty(f.File))
-		}
-		if f.Line > 0 {
-			fmt.Fprintf(&b, "line=%d,", f.Line)
-		}
-		message := cutEnd(terminalText(causeLine(c)), 1000)
-		fmt.Fprintf(&b, "title=%s::%s\n", commandProperty(cutEnd(terminalLine(fullName(f.Recipe, f.ID, f.Sample)), 200)), commandData(message))
 	}
-	_, err := io.WriteString(w, b.String())
+	for _, c := range r.Causes {
+		f := c.First
+		commands = append(commands, errorCommand(f.File, f.Line, fullName(f.Recipe, f.ID, f.Sample), causeLine(c)))
+	}
+	_, err := io.WriteString(w, strings.Join(commands[:min(len(commands), maxAnnotations)], ""))
 	return err
+}
+
+func errorCommand(file string, line int, title, message string) string {
+	place := ""
+	if file != "" {
+		place = "file=" + commandProperty(file) + ","
+	}
+	if line > 0 {
+		place += fmt.Sprintf("line=%d,", line)
+	}
+	return fmt.Sprintf("::error %stitle=%s::%s\n", place, commandProperty(cutEnd(title, 200)), commandData(cutEnd(terminalText(message), 1000)))
 }
 
 // causeLine says what is wrong, and of how many.

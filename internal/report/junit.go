@@ -39,6 +39,7 @@ func JUnit(w io.Writer, l *Log, cwd string) error {
 	if err := x.flush(); err != nil {
 		return err
 	}
+	buf.WriteByte('\n')
 	return buf.Flush()
 }
 
@@ -66,7 +67,7 @@ func (s *junitSuite) count(v event.Verdict) {
 
 func (s *junitSuite) attrs(name string, took time.Duration) []attr {
 	return []attr{
-		{"name", suiteName(name)}, {"tests", strconv.Itoa(s.tests)}, {"failures", strconv.Itoa(s.failures)},
+		{"name", junitName(name)}, {"tests", strconv.Itoa(s.tests)}, {"failures", strconv.Itoa(s.failures)},
 		{"errors", strconv.Itoa(s.errors)}, {"skipped", strconv.Itoa(s.skipped)}, {"time", junitTime(took)},
 	}
 }

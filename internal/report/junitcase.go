@@ -89,7 +89,7 @@ func (v *junitView) cases(o *outcome) []*junitCase {
 func (v *junitView) sample(o *outcome) *junitCase {
 	s := o.SampleEnd
 	c := &junitCase{
-		name: caseName(sampleName(o.Event)), class: suiteName(v.recipe.Name), file: v.recipe.Start.File, line: o.line(),
+		name: junitName(sampleName(o.Event)), class: junitName(v.recipe.Name), file: v.recipe.Start.File, line: o.line(),
 		time: seconds(s.Duration), verdict: s.Verdict, reason: s.Reason, message: s.Message,
 	}
 	culprits := o.culprits()
@@ -125,7 +125,7 @@ func (v *junitView) steps(o *outcome) []*junitCase {
 		names[unique] = true
 		named := o.Event
 		named.Case = unique
-		c.name, c.class, c.file = caseName(sampleName(named)), suiteName(v.recipe.Name), v.recipe.Start.File
+		c.name, c.class, c.file = junitName(sampleName(named)), junitName(v.recipe.Name), v.recipe.Start.File
 		c.fillMessage()
 		cases = append(cases, c)
 	}
@@ -251,10 +251,7 @@ func camelCase(r event.Reason, v event.Verdict) string {
 	return b.String()
 }
 
-// caseName and suiteName are names as XML can hold them, different where the names are.
-func caseName(s string) string  { return junitName(s) }
-func suiteName(s string) string { return junitName(s) }
-
+// junitName is a name as XML can hold it, different where the names are.
 func junitName(s string) string {
 	name := strings.TrimSpace(xmlText(s))
 	if name == s && name != "" {

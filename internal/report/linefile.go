@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/sbxrun/sbxrun/pkg/event"
 )
 
 // syncInterval is how much can be lost when the machine, not the process, dies.
@@ -70,13 +72,15 @@ func mendTail(f *os.File) (int64, error) {
 	if end == size {
 		return size, nil
 	}
-	last := make([]byte, min(size-end, 1<<20))
-	if _, err := f.ReadAt(last, end); err != nil {
-		return 0, err
-	}
-	if int64(len(last)) == size-end && json.Valid(last) {
-		_, err := f.Write([]byte("\n")) // only the newline was missing
-		return size + 1, err
+	if size-end <= event.MaxLine {
+		last := make([]byte, size-end)
+		if _, err := f.ReadAt(last, end); err != nil {
+			return 0, err
+		}
+		if last[0] == '{' && json.Valid(last) {
+			_, err := f.Write([]byte("\n")) // only the newline was missing
+			return size + 1, err
+		}
 	}
 	return end, f.Truncate(end)
 }

@@ -100,9 +100,9 @@ func (c *Console) liveLines(now time.Time, height int) []string {
 		return cmp.Or(a.began.Compare(b.began), strings.Compare(names[a], names[b]))
 	})
 	for _, s := range running[:min(len(running), runningShown, max(height-2, 0))] {
-		line := fmt.Sprintf("  %s  %s", terminalLine(names[s]), clock(now.Sub(s.began)))
+		line := fmt.Sprintf("  %s  %s", short(names[s]), clock(now.Sub(s.began)))
 		if len(s.running) > 0 {
-			line += "  " + terminalLine(strings.Join(s.running, ", "))
+			line += "  " + short(strings.Join(s.running, ", "))
 		}
 		lines = append(lines, c.style.faint(line))
 	}

@@ -129,6 +129,9 @@ func streams(c Cause) []namedTail {
 	return found
 }
 
+// short is a name, or a message of a line, as a terminal may show it.
+func short(s string) string { return terminalLine(cutEnd(s, maxLineShown)) }
+
 // streamText is what is known of a stream, and a line where something is missing.
 func streamText(s event.Stream) string {
 	if s.Tail == "" || int64(len(s.Head)+len(s.Tail)) == s.Size {
