@@ -141,6 +141,9 @@ func wrap(ctx context.Context, op, id string, err error) error {
 	var theirs *wire.Error
 	switch {
 	case errors.As(err, &known):
+		if known.Op == "" {
+			known.Op, known.ID = op, id
+		}
 		return err
 	case errors.As(err, &theirs):
 		kind = theirs.Kind

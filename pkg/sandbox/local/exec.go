@@ -33,9 +33,10 @@ func (s *Sandbox) Exec(ctx context.Context, cmd sandbox.Command, stdout, stderr 
 		return sandbox.Result{}, wrap(ctx, "exec", s.id, err)
 	}
 	st.run()
-	kill := func(sig unix.Signal) error {
-		_, _, err := s.client.call(context.WithoutCancel(ctx), wire.Request{Signal: &wire.Signal{ID: s.id, Exec: seq, Signal: int(sig)}})
-		return err
+	kill := func(sig unix.Signal) int {
+		// Where it fails the spawner is gone, and with it everything that it could have killed.
+		reply, _, _ := s.client.call(context.WithoutCancel(ctx), wire.Request{Signal: &wire.Signal{ID: s.id, Exec: seq, Signal: int(sig)}})
+		return reply.Signaled
 	}
 	a, end := supervise(ctx, cmd, st, ch, s.released, kill)
 	if end.released {
@@ -62,30 +63,38 @@ type ending struct {
 	released  bool
 }
 
-// supervise waits for the answer to a command, and ends the command when the time has come.
-func supervise(ctx context.Context, cmd sandbox.Command, st *streams, ch chan answer, released <-chan struct{}, kill func(unix.Signal) error) (a answer, end ending) {
-	var timeout, grace <-chan time.Time
+// supervise waits for the answer to a command, and ends the command when the time has come. kill signals all that the
+// command started, says how many processes that were, and for KILL returns when none is left.
+func supervise(ctx context.Context, cmd sandbox.Command, st *streams, ch chan answer, released <-chan struct{}, kill func(unix.Signal) int) (a answer, end ending) {
+	var timeout, grace, look <-chan time.Time
 	if cmd.Timeout > 0 {
 		t := time.NewTimer(cmd.Timeout)
 		defer t.Stop()
 		timeout = t.C
 	}
 	stop, done, over := cmd.Stop, ctx.Done(), st.over
-	destroy := func() { // the answer comes all the same; after it, nothing more can be done
-		timeout, grace, stop, over = nil, nil, nil, nil
-		if err := kill(unix.SIGKILL); err != nil {
-			end.limit = sandbox.LimitNone
-		}
+	answered := false
+	destroy := func() {
+		timeout, grace, look, stop, over = nil, nil, nil, nil, nil
+		kill(unix.SIGKILL)
 	}
-	for {
+	for !answered || grace != nil {
 		select {
 		case a = <-ch:
-			return a, end
+			answered, ch, timeout, stop, over = true, nil, nil, nil, nil
+			if grace != nil { // the main process heeded TERM; what it left has its grace too
+				t := time.NewTicker(20 * time.Millisecond)
+				defer t.Stop()
+				look = t.C
+			}
 		case <-released:
 			released = nil
+			if answered {
+				return a, end
+			}
 			select {
 			case a = <-ch:
-				if a.err == nil && a.reply.Err == nil && !a.reply.Ended.Died && end == (ending{}) && a.reply.Ended.Status != int(unix.SIGKILL) {
+				if e := a.reply.Ended; a.err == nil && e != nil && e.Status != int(unix.SIGKILL) && end == (ending{}) {
 					return a, end // it had ended before
 				}
 			case <-time.After(releaseTimeout):
@@ -113,8 +122,13 @@ func supervise(ctx context.Context, cmd sandbox.Command, st *streams, ch chan an
 			grace = t.C
 		case <-grace:
 			destroy()
+		case <-look:
+			if kill(0) == 0 {
+				grace = nil
+			}
 		}
 	}
+	return a, end
 }
 
 func result(e wire.Ended, end ending) sandbox.Result {

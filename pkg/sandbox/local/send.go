@@ -59,8 +59,9 @@ type batch struct {
 	folders []wire.Entry
 }
 
+// invalid is an error of a request; wrap completes it.
 func invalid(format string, args ...any) error {
-	return &wire.Error{Kind: sandbox.KindInvalid, Text: fmt.Sprintf(format, args...)}
+	return &sandbox.Error{Kind: sandbox.KindInvalid, Err: fmt.Errorf(format, args...)}
 }
 
 func (b *batch) unpack(r *tar.Reader) error {
@@ -73,7 +74,7 @@ func (b *batch) unpack(r *tar.Reader) error {
 			break
 		}
 		if err != nil {
-			return invalid("tar: %v", err)
+			return invalid("tar: %w", err)
 		}
 		if err := b.add(h, r); err != nil {
 			return err
@@ -122,7 +123,7 @@ func (b *batch) add(h *tar.Header, content io.Reader) error {
 		start := len(b.small)
 		b.small = append(b.small, make([]byte, e.Size)...)
 		if _, err := io.ReadFull(content, b.small[start:]); err != nil {
-			return invalid("tar: %q: %v", h.Name, err)
+			return invalid("tar: %q: %w", h.Name, err)
 		}
 	}
 	if len(b.entries) >= batchEntries || len(b.small) >= batchBytes {
@@ -146,20 +147,18 @@ func (b *batch) flush(large io.Reader) error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(r)
 	feed, err := ours(w, "files")
 	if err != nil {
+		unix.Close(r)
 		return err
 	}
 	defer feed.Close()
 	req := &wire.Send{ID: b.s.id, Dir: b.dir, Entries: b.entries}
 	_, ch, err := b.s.client.begin(wire.Request{Send: req}, r)
+	unix.Close(r) // the pipe is to break when the process ends before it has read everything
 	if err != nil {
 		return err
 	}
-	// Our end is closed at once, so that the pipe breaks when the process ends before it has read everything.
-	unix.Close(r)
-	r = -1
 	fed := make(chan error, 1)
 	go func() {
 		_, err := feed.Write(b.small)
@@ -180,7 +179,7 @@ func (b *batch) flush(large io.Reader) error {
 	_, _, err = a.result()
 	var bad *sourceError
 	if ferr := <-fed; errors.As(ferr, &bad) { // the reason for what the process says
-		err = invalid("tar: %v", bad.err)
+		err = invalid("tar: %w", bad.err)
 	}
 	if err != nil && b.ctx.Err() != nil {
 		err = context.Cause(b.ctx)

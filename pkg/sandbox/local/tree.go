@@ -50,6 +50,9 @@ func (t *tree) match(glob string) error {
 		pattern = "**"
 	}
 	base, rest := doublestar.SplitPattern(pattern)
+	if base != "." { // SplitPattern does not undo every escape that Match knows
+		base = unescape(strings.TrimSuffix(pattern, "/"+rest))
+	}
 	w := walker{tree: t, absolute: path.IsAbs(glob), prefix: base, pattern: rest, depth: strings.Count(rest, "/")}
 	if strings.Contains(rest, "**") {
 		w.depth = -1
@@ -58,6 +61,18 @@ func (t *tree) match(glob string) error {
 		return invalid("glob %q: the kernel's files in /proc cannot be received", glob)
 	}
 	return w.walk("", false)
+}
+
+// unescape removes the backslashes of a pattern without other special characters.
+func unescape(pattern string) string {
+	var b strings.Builder
+	for i := 0; i < len(pattern); i++ {
+		if pattern[i] == '\\' && i+1 < len(pattern) {
+			i++
+		}
+		b.WriteByte(pattern[i])
+	}
+	return b.String()
 }
 
 // walker walks for one glob.

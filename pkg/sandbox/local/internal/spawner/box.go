@@ -11,6 +11,7 @@ import (
 
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/cgroup"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/netcase"
 )
 
 // box is one sandbox.
@@ -21,7 +22,8 @@ type box struct {
 	shape  *shape
 	slot   *slot
 	group  *cgroup.Group
-	procs  []int // descriptors of the group's cgroup.procs
+	member *netcase.Member // of its group's network, or nil
+	procs  []int           // descriptors of the group's cgroup.procs
 
 	init  int // the first process; zero: not started
 	pidfd int
@@ -32,8 +34,9 @@ type box struct {
 	mu       sync.Mutex
 	released bool // taken down by us, or about to be
 	removed  bool
-	steps    map[uint64]*step // that run, by the sequence number of their request
-	marks    map[uint64]bool  // of all commands so far
+	steps    map[uint64]*step  // that run, by the sequence number of their request
+	marks    map[uint64]bool   // of all commands so far
+	bySeq    map[uint64]uint64 // their marks, by the sequence number of their request
 }
 
 // find returns a sandbox that was not released.
@@ -98,12 +101,15 @@ func (b *box) remove() error {
 			unix.Close(fd)
 		}
 	}
+	if b.member != nil {
+		b.member.Leave()
+	}
 	if b.group != nil {
 		ctx, cancel := timeout()
 		errs = append(errs, b.group.Remove(ctx))
 		cancel()
 	}
-	if b.slot != nil && len(errs) == 0 || errors.Join(errs...) == nil && b.slot != nil {
+	if b.slot != nil && errors.Join(errs...) == nil {
 		b.server.slots.put(b.slot) // not while a process with its id may live
 	}
 	b.server.mu.Lock()

@@ -21,7 +21,7 @@ import (
 
 // create makes a sandbox and returns its root folder and its workspace.
 func (s *server) create(req wire.Create) (host string, files []int, err error) {
-	b := &box{id: req.ID, spec: req.Spec, server: s, gone: make(chan struct{}), disk: -1, root: -1, pidfd: -1, steps: map[uint64]*step{}, marks: map[uint64]bool{}}
+	b := &box{id: req.ID, spec: req.Spec, server: s, gone: make(chan struct{}), disk: -1, root: -1, pidfd: -1, steps: map[uint64]*step{}, marks: map[uint64]bool{}, bySeq: map[uint64]uint64{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, b.remove())
@@ -86,8 +86,17 @@ func (b *box) joinable() (err error) {
 	return nil
 }
 
+// connect puts the sandbox on the network of its group.
 func (b *box) connect() (addr netip.Addr, err error) {
-	return addr, errors.New("not there yet")
+	ns, err := unix.Open(fmt.Sprintf("/proc/%d/ns/net", b.init), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return addr, err
+	}
+	defer unix.Close(ns)
+	if b.member, err = b.server.hubs.Join(b.spec.Group, ns); err != nil {
+		return addr, err
+	}
+	return b.member.Addr, nil
 }
 
 // start makes the sandbox's first process, and with it the namespaces and everything in them.
@@ -173,8 +182,9 @@ func (b *box) program() (*rawclone.Program, error) {
 		}
 		p.Call("mount "+d.target, unix.SYS_MOUNT, disk+d.name, root+d.target, "", unix.MS_BIND, 0)
 	}
+	// Scripts have a place of their own, so that a full disk does not keep the next command from running.
 	p.Call("make "+scripts, unix.SYS_MKDIRAT, at, root+scripts, 0o755)
-	b.give(&p, root+scripts)
+	p.Call("mount "+scripts, unix.SYS_MOUNT, "tmpfs", root+scripts, "tmpfs", mountFlags, "mode=755,size=64m")
 	for _, l := range sh.late {
 		if err := b.late(&p, l, root); err != nil {
 			return nil, err

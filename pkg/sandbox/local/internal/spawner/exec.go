@@ -28,6 +28,7 @@ type step struct {
 
 // exec runs a command and returns when its main process has ended. It owns files.
 func (s *server) exec(seq uint64, req wire.Exec, files []int) (*wire.Ended, error) {
+	defer s.started(seq)
 	b, err := s.find(req.ID)
 	if err != nil {
 		wire.CloseAll(files)
@@ -50,8 +51,9 @@ func (s *server) exec(seq uint64, req wire.Exec, files []int) (*wire.Ended, erro
 	defer c.Close()
 	defer unix.Close(st.pidfd)
 	b.mu.Lock()
-	b.steps[seq] = st
+	b.steps[seq], b.bySeq[seq] = st, st.mark
 	b.mu.Unlock()
+	s.started(seq)
 	var usage unix.Rusage
 	ws := waitEnd(st.pidfd, st.pid, &usage)
 	end := time.Now()
@@ -79,6 +81,13 @@ func (s *server) exec(seq uint64, req wire.Exec, files []int) (*wire.Ended, erro
 		res.Limit = b.struck(before, res.Died)
 	}
 	return res, nil
+}
+
+// started lets signals through to a command, or says that it will not run.
+func (s *server) started(seq uint64) {
+	if ch, ok := s.starting.LoadAndDelete(seq); ok {
+		close(ch.(chan struct{}))
+	}
 }
 
 // struck says which limit of the sandbox was hit since before.
@@ -130,12 +139,12 @@ func (b *box) startStep(req wire.Exec, st *step, files []int) (*rawclone.Child, 
 	var p rawclone.Program
 	b.enter(&p)
 	p.Call("own session", unix.SYS_SETSID)
-	b.limits(&p, st)
-	b.becomeNobody(&p)
 	argv := req.Argv
-	if len(req.Script) > 0 {
+	if len(req.Script) > 0 { // by root of the host where that makes the sandbox, so that nothing inside can change it
 		argv = append(slices.Clone(argv), b.script(&p, req.Script))
 	}
+	b.limits(&p, st)
+	b.becomeNobody(&p)
 	dir := absolute(req.Dir)
 	p.Call(callChdir, unix.SYS_CHDIR, dir)
 	if req.Stdin {
@@ -213,7 +222,7 @@ func (b *box) script(p *rawclone.Program, content []byte) string {
 	sum := sha256.Sum256(content)
 	name := scripts + "/" + hex.EncodeToString(sum[:4])
 	own := fmt.Sprintf("%s.%d", name, b.server.nextMark())
-	p.Call(callScript, unix.SYS_OPENAT, unix.AT_FDCWD, own, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o755).Save(regA)
+	p.Call(callScript, unix.SYS_OPENAT, unix.AT_FDCWD, own, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o555).Save(regA)
 	p.Call(callScript, unix.SYS_WRITE, regA, content, len(content))
 	p.Call(callScript, unix.SYS_CLOSE, regA)
 	p.Call(callScript, unix.SYS_RENAMEAT, unix.AT_FDCWD, own, unix.AT_FDCWD, name)

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/netcase"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/wire"
 )
 
@@ -26,12 +27,15 @@ type server struct {
 
 	shapes shapes
 	slots  slots
+	hubs   netcase.Hubs
 
 	mu      sync.Mutex
 	boxes   map[string]*box
 	marks   uint64 // of commands, see mark
 	closing bool
 	busy    sync.WaitGroup // requests under way
+
+	starting sync.Map // channels of commands that were asked for, by sequence number: closed once they run
 }
 
 func newServer(conn *wire.Conn) (*server, error) {
@@ -73,6 +77,9 @@ func (s *server) serve() error {
 			return errors.Join(err, s.shutdown())
 		}
 		s.busy.Add(1)
+		if req.Exec != nil { // a signal for it may be the next message
+			s.starting.Store(req.Seq, make(chan struct{}))
+		}
 		go func() {
 			defer s.busy.Done()
 			s.answer(req, files)
@@ -93,7 +100,7 @@ func (s *server) answer(req wire.Request, files []int) {
 		reply.Ended, err = s.exec(req.Seq, *req.Exec, files)
 		files = nil // exec has closed them, long before it returns
 	case req.Signal != nil:
-		err = s.signal(*req.Signal)
+		reply.Signaled, err = s.signal(*req.Signal)
 	case req.Send != nil:
 		err = s.send(*req.Send, files)
 	case req.Open != nil:
@@ -156,6 +163,7 @@ func (s *server) shutdown() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	_, err := s.hello.Cgroups.Sweep(ctx, func(run string) bool { return run != s.hello.Run })
+	s.hubs.Close()
 	s.slots.close()
 	return errors.Join(append(errs, err)...)
 }
@@ -168,7 +176,6 @@ type host struct {
 	maskFiles  []string
 	hold       int // every sandbox's init reads it; the other end is held here only
 	holdWriter int
-	devices    []string
 }
 
 func lookAtHost() (h host, err error) {
@@ -188,7 +195,6 @@ func lookAtHost() (h host, err error) {
 	h.maskFiles = existing("/proc/kcore", "/proc/keys", "/proc/key-users", "/proc/timer_list", "/proc/sched_debug",
 		"/proc/sysrq-trigger", "/proc/kallsyms", "/proc/kpagecount", "/proc/kpageflags", "/proc/kpagecgroup", "/proc/vmallocinfo",
 		"/proc/config.gz")
-	h.devices = existing("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty")
 	var pp [2]int
 	if err := unix.Pipe2(pp[:], unix.O_CLOEXEC); err != nil {
 		return h, err

@@ -27,30 +27,36 @@ const (
 // everything in the sandbox is killed.
 const killPatience = time.Second
 
-// signal sends a signal to everything that a command started. For KILL it returns when nothing of it is left.
-func (s *server) signal(req wire.Signal) error {
+// signal sends a signal to everything that a command started, also after its main process has ended, and says how many
+// processes it reached. For KILL it returns when nothing of it is left. Signal 0 only counts.
+func (s *server) signal(req wire.Signal) (int, error) {
 	b, err := s.find(req.ID)
 	if err != nil {
-		return nil // released: nothing runs
+		return 0, nil // released: nothing runs
+	}
+	if ch, ok := s.starting.Load(req.Exec); ok {
+		<-ch.(chan struct{})
 	}
 	b.mu.Lock()
-	st := b.steps[req.Exec]
+	want, known := b.bySeq[req.Exec]
 	b.mu.Unlock()
-	if st == nil {
-		return nil // it ended by itself
+	if !known {
+		return 0, nil // it did not come to run
 	}
 	sig := unix.Signal(req.Signal)
 	deadline := time.Now().Add(killPatience)
 	for {
-		hit := false
+		hits := 0
 		for _, pid := range b.processes() {
-			hit = b.signalOne(pid, st.mark, sig) || hit
+			if b.signalOne(pid, want, sig) {
+				hits++
+			}
 		}
-		if !hit || sig != unix.SIGKILL {
-			return nil
+		if hits == 0 || sig != unix.SIGKILL {
+			return hits, nil
 		}
 		if time.Now().After(deadline) {
-			return b.signalAll(sig)
+			return hits, b.signalAll(sig)
 		}
 		time.Sleep(200 * time.Microsecond)
 	}

@@ -39,6 +39,8 @@ type Reply struct {
 	Err     *Error
 	Created *Created
 	Ended   *Ended
+	// Signaled is how many processes a Signal reached.
+	Signaled int
 }
 
 // Error is an error that crosses the connection.
@@ -82,7 +84,7 @@ type Ended struct {
 	Died     bool
 }
 
-// Signal sends a signal to all that the Exec request Seq started and that still runs.
+// Signal sends a signal to all that the request Exec started and that still runs; signal 0 only counts it.
 type Signal struct {
 	ID     string
 	Exec   uint64
