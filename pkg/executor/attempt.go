@@ -186,14 +186,10 @@ func (a *attempt) groups(groups []group, b budget, untilFailure bool) {
 	}
 }
 
-// publish lets later steps see how a step ended, or that it runs in the background.
+// publish lets later steps see how a step ended; nil is one that runs in the background still.
 func (a *attempt) publish(s *step, end *stepEnd) {
 	if end != nil {
 		a.names.add(s.ID, func() map[string]any { return end.fields(s.Step) })
-		return
-	}
-	if bg := a.backgrounds.find(s); bg != nil {
-		a.names.add(s.ID, bg.fields)
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/sbxrun/sbxrun/internal/check"
 	"github.com/sbxrun/sbxrun/pkg/event"
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 )
@@ -73,17 +72,6 @@ func (bg *background) judge(stopped bool) outcome {
 	return bg.try.judge(bg.res, bg.err, bg.limit, stopped)
 }
 
-// fields is what expressions see while it runs: its output so far. Its verdict is passed, as long as nothing else is known.
-func (bg *background) fields() map[string]any {
-	t := bg.try
-	m := unknownStep(t.s.Step)
-	out := check.Outcome{Stdout: t.a.run.source(t.stdout.sofar()), Stderr: t.a.run.source(t.stderr.sofar())}
-	env := out.Env(context.Background(), nil)
-	m["stdout"], m["stderr"] = env["stdout"], env["stderr"]
-	m["verdict"] = string(event.Passed)
-	return m
-}
-
 // backgrounds are the background steps of one try of a sample.
 type backgrounds struct {
 	running sync.WaitGroup // their commands
@@ -96,18 +84,6 @@ func (b *backgrounds) add(bg *background) {
 	b.mu.Lock()
 	b.list = append(b.list, bg)
 	b.mu.Unlock()
-}
-
-// find returns the background step of this step of the recipe, if it runs.
-func (b *backgrounds) find(s *step) *background {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, bg := range b.list {
-		if bg.try.s == s {
-			return bg
-		}
-	}
-	return nil
 }
 
 // take removes and returns those that have ended, or all.

@@ -16,7 +16,7 @@ type names struct {
 
 	mu    sync.Mutex
 	hosts map[string]any // sandbox.NAME
-	steps []seenStep     // those that ended or run in the background; the last of an id counts
+	steps []seenStep     // those that ended; the last of an id counts
 	env   expr.Env       // made of the above; nil: to be made
 }
 

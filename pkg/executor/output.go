@@ -7,7 +7,6 @@ import (
 	"hash"
 	"os"
 	"strings"
-	"sync/atomic"
 	"unicode/utf8"
 
 	"github.com/sbxrun/sbxrun/pkg/event"
@@ -30,7 +29,6 @@ type output struct {
 	tail   []byte // a ring, once it is full
 	file   *os.File
 	err    error
-	begun  atomic.Pointer[string] // the path of the log, for those who look while it is written
 }
 
 // Write never fails, since a command must not fail for the host's disk: close tells the error.
@@ -61,7 +59,6 @@ func (o *output) put(p []byte) {
 			return
 		}
 		o.sum = sha256.New()
-		o.begun.Store(&o.stream.Path)
 	}
 	if _, err := o.file.Write(p); err != nil {
 		o.err = fmt.Errorf("write log: %w", err)
@@ -91,14 +88,6 @@ func (o *output) put(p []byte) {
 		o.stream.Size += int64(n)
 		p = p[n:]
 	}
-}
-
-// sofar is what is known of the stream while it is written: where it is.
-func (o *output) sofar() event.Stream {
-	if p := o.begun.Load(); p != nil {
-		return event.Stream{Path: *p}
-	}
-	return event.Stream{}
 }
 
 // close writes what is held back, closes the file and returns what is known of the stream. One that has reached limit,

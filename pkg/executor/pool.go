@@ -23,20 +23,22 @@ rows:
 			break
 		}
 		for number := 1; number <= max(1, r.layout.recipe.Samples); number++ {
-			if r.stopped() != "" {
-				break rows
-			}
 			seq++
 			s := &sample{run: r, row: row, number: number, seq: seq, made: time.Now()}
 			warm := r.warm()
-			if warm > 0 {
-				r.leaseAhead(s)
-			}
-			ahead = append(ahead, s)
-			for len(ahead) > warm {
-				r.launch(&workers, ahead[0])
+			for len(ahead) > 0 && len(ahead) >= warm {
+				r.launch(&workers, ahead[0]) // waits for a place
 				ahead = ahead[1:]
 			}
+			if r.stopped() != "" {
+				break rows
+			}
+			if warm == 0 {
+				r.launch(&workers, s)
+				continue
+			}
+			r.leaseAhead(s)
+			ahead = append(ahead, s)
 		}
 	}
 	for _, s := range ahead {

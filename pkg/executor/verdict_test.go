@@ -17,11 +17,11 @@ var programs = map[string]fake.Program{
 		p.Strike(sandbox.Limit(p.Args[1]))
 		return 1
 	},
-	"die":   func(ctx context.Context, p *fake.Process) int { p.Sandbox.Die(); <-ctx.Done(); return 0 },
-	"lose":  func(ctx context.Context, p *fake.Process) int { p.Sandbox.Lose(); <-ctx.Done(); return 0 },
-	"hang":  func(ctx context.Context, p *fake.Process) int { <-ctx.Done(); return 0 },
-	// until CONTENT FILE waits until a file has a content.
-	"until": func(ctx context.Context, p *fake.Process) int {
+	"die":  func(ctx context.Context, p *fake.Process) int { p.Sandbox.Die(); <-ctx.Done(); return 0 },
+	"lose": func(ctx context.Context, p *fake.Process) int { p.Sandbox.Lose(); <-ctx.Done(); return 0 },
+	"hang": func(ctx context.Context, p *fake.Process) int { <-ctx.Done(); return 0 },
+	// await CONTENT FILE waits until a file has a content.
+	"await": func(ctx context.Context, p *fake.Process) int {
 		for ctx.Err() == nil {
 			if data, err := p.Sandbox.ReadFile(p.Args[2]); err == nil && strings.TrimSpace(string(data)) == p.Args[1] {
 				return 0
@@ -88,9 +88,9 @@ func TestVerdicts(t *testing.T) {
 		{name: "bad output in if", recipe: `steps: [{name: a, id: a, run: echo no json}, {name: b, if: json(steps.a.stdout).x > 1, run: "true"}]`, want: "failed/assertion", steps: "a=passed b=failed/assertion"},
 		{name: "working directory is missing", recipe: `steps: [{name: a, run: "true", dir: nowhere}]`, want: "failed/exit_code", steps: "a=failed/exit_code", message: "nowhere"},
 		{name: "siblings finish", recipe: `steps: [{parallel: [{name: a, run: exit 1}, {name: b, run: sleep 0.05; exit 2}]}, {name: c, run: "true"}]`, want: "failed/exit_code", steps: "a=failed/exit_code b=failed/exit_code c=not_run", message: "a: "},
-		{name: "siblings of one that dies", recipe: `steps: [{parallel: [{name: a, argv: [hang]}, {name: b, argv: [die]}]}]`, want: "failed/signal", steps: "a=failed/signal b=failed/signal"},
+		{name: "siblings of one that dies", recipe: `steps: [{parallel: [{name: a, run: touch up; hang}, {name: b, run: await '' up && die}]}]`, want: "failed/signal", steps: "a=failed/signal b=failed/signal"},
 		{name: "background passes", recipe: `steps: [{name: s, background: true, argv: [hang]}, {name: b, run: "true"}]`, want: "passed", steps: "s=passed b=passed"},
-		{name: "background ends well", recipe: `steps: [{name: s, background: true, run: touch x}, {name: b, argv: [until, "", x]}]`, want: "passed", steps: "s=passed b=passed"},
+		{name: "background ends well", recipe: `steps: [{name: s, background: true, run: touch x}, {name: b, argv: [await, "", x]}]`, want: "passed", steps: "s=passed b=passed"},
 		{name: "background dies", recipe: `steps: [{name: s, background: true, run: sleep 0.01; exit 4}, {name: b, run: sleep 0.3}, {name: c, run: "true"}]`, want: "failed/exit_code", steps: "s=failed/exit_code b=passed c=not_run", message: "s: exit status 4"},
 		{name: "background ready by output", recipe: `steps: [{name: s, background: true, run: "sleep 0.02; echo port 80 is open; sleep 100", ready: {output: "port \\d+"}}, {name: b, run: "true"}]`, want: "passed", steps: "s=passed b=passed"},
 		{name: "background ready by command", recipe: `steps: [{name: s, background: true, run: "sleep 0.02; touch up; sleep 100", ready: {command: test -e up}}, {name: b, run: test -e up}]`, want: "passed", steps: "s=passed b=passed"},
