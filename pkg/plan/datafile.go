@@ -49,7 +49,7 @@ func newDataFile(dir, name string, at place) (source, error) {
 		d.path = filepath.Join(dir, file)
 		d.name = filepath.Join(filepath.Dir(at.file), file)
 	}
-	plain := strings.ToLower(file)
+	plain := file
 	for _, packing := range []string{".gz", ".zst"} {
 		if strings.HasSuffix(plain, packing) {
 			d.packing, plain = packing, strings.TrimSuffix(plain, packing)

@@ -20,7 +20,7 @@ func decodeYAML(r *rowReader, f func(map[string]any, int) error) error {
 			return nil
 		}
 		if err != nil {
-			return yamlError(err)
+			return yamlError(err, 0)
 		}
 		rows := doc.Content
 		if len(rows) == 1 && rows[0].Kind == yaml.SequenceNode {
@@ -32,7 +32,7 @@ func decodeYAML(r *rowReader, f func(map[string]any, int) error) error {
 			}
 			v, err := yamlValue(node)
 			if err != nil {
-				return yamlError(err)
+				return yamlError(err, node.Line)
 			}
 			fields, err := rowFields(v)
 			if err != nil {
@@ -47,10 +47,9 @@ func decodeYAML(r *rowReader, f func(map[string]any, int) error) error {
 
 var yamlLine = regexp.MustCompile(`^(?:yaml: )?(?:unmarshal errors:\n\s*)?line (\d+): (?s)(.*)$`)
 
-// yamlError takes the line out of the library's message.
-func yamlError(err error) error {
-	var own *lineError
-	if errors.As(err, &own) {
+// yamlError takes the line out of the library's message; where it has none it is otherwise, if that is known.
+func yamlError(err error, otherwise int) error {
+	if errors.Is(err, errLongRow) {
 		return err
 	}
 	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
@@ -58,5 +57,9 @@ func yamlError(err error) error {
 			return &lineError{n, errors.New(m[2])}
 		}
 	}
-	return errors.New(yamlMessage(err))
+	err = errors.New(yamlMessage(err))
+	if otherwise > 0 {
+		return &lineError{otherwise, err}
+	}
+	return err
 }
