@@ -78,6 +78,7 @@ type decoder struct {
 	scopes scopes
 	// Names are not checked against what has a mistake itself.
 	sandboxesUnknown bool
+	isolated         map[string]bool // sandboxes with network none
 	defaults         defaults
 	refs             map[string][]*stepRef
 	steps            int      // decoded so far

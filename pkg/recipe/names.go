@@ -44,11 +44,13 @@ func (d *decoder) names(root *value) {
 		k.Vars = append(k.Vars, v.Name)
 	}
 	k.Secrets = d.recipe.Secrets
+	d.isolated = map[string]bool{}
 	sandboxes := root.get("sandboxes")
 	d.sandboxesUnknown = sandboxes != nil && (sandboxes.kind != mapping || len(sandboxes.entries) == 0)
 	if sandboxes != nil {
 		for _, e := range sandboxes.entries {
 			k.Sandboxes = append(k.Sandboxes, e.key)
+			d.isolated[e.key] = e.value.get("network").word() == "none"
 		}
 	}
 	if len(k.Sandboxes) == 0 {
@@ -144,7 +146,7 @@ func (d *decoder) caseFields(v *value) {
 	}
 }
 
-// recipeEnv is where the recipe's env stands: it may use what a sample knows before its steps.
+// recipeEnv is where the env of the recipe and of sandboxes stands: it may use what a sample knows before its steps.
 func (d *decoder) recipeEnv() place {
 	return place{scope: d.scopes.sample.With(map[string]*expr.Name{"sandbox": d.scopes.step.Names["sandbox"]})}
 }
@@ -183,8 +185,18 @@ func suggest(name string, names []string, all string) string {
 	return "; " + all + " " + strings.Join(names[:min(len(names), 20)], ", ")
 }
 
-// stepUses checks which steps an expression uses: they must have ended when it is evaluated.
-func (d *decoder) stepUses(v *value, at place, uses func(root string, path ...string) bool) {
+// uses checks what an expression uses of other sandboxes and steps.
+func (d *decoder) uses(v *value, at place, uses func(root string, path ...string) bool) {
+	for _, name := range d.known.Sandboxes {
+		if d.isolated[name] && uses("sandbox", name) && !uses("sandbox", "") {
+			d.errorf(d.src.within(v.node, max(0, strings.Index(v.text, "sandbox."+name))), "sandbox.%s has network none, and so no address: give it network case", name)
+		}
+	}
+	d.usesSteps(v, at, uses)
+}
+
+// usesSteps checks that the steps that an expression uses have ended when it is evaluated.
+func (d *decoder) usesSteps(v *value, at place, uses func(root string, path ...string) bool) {
 	if at.step == nil || !uses("steps") || uses("steps", "") {
 		return // steps[x] is known when it runs
 	}

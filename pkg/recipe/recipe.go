@@ -19,21 +19,22 @@ type Recipe struct {
 	Dir    string // absolute folder that relative paths start from
 	Digest string // sha256 of the file, hex
 
-	Name, Description string
-	Vars              []Var // in the order of the file
-	Env               []EnvVar
-	Secrets           []string // names, not values
-	Sandboxes         []Sandbox
-	Pool              Pool
-	Cases             *Cases // nil: one case, "main", without fields
-	Files             []File
-	Steps             []Item
-	Finally           []Item
-	Collect           []Collect
-	Verify            []Item
-	Samples           int
-	Gates             []Gate
-	Timeout           time.Duration // of one sample
+	Name        string // the file's base name without extension where the recipe has none
+	Description string
+	Vars        []Var // in the order of the file
+	Env         []EnvVar
+	Secrets     []string // names, not values
+	Sandboxes   []Sandbox
+	Pool        Pool
+	Cases       *Cases // nil: one case, "main", without fields
+	Files       []File
+	Steps       []Item
+	Finally     []Item
+	Collect     []Collect
+	Verify      []Item
+	Samples     int
+	Gates       []Gate
+	Timeout     time.Duration // of one sample
 }
 
 // Var is a default of vars.NAME.
@@ -43,7 +44,9 @@ type Var struct {
 	Pos   Pos
 }
 
-// EnvVar is one variable of the environment.
+// EnvVar is one variable of the environment. In the env of the recipe and of sandboxes expressions know what a sample
+// knows before its steps: case, vars, run, sandbox. In a step's they also know steps, secrets, and as env the variables
+// of the recipe and of the step's sandbox. What else a step has knows the step's own variables too, and no secrets.
 type EnvVar struct {
 	Name  string
 	Value *expr.Template
@@ -121,7 +124,7 @@ type File struct {
 	Content  *expr.Template
 	From     string // name of a sandbox
 	Dst      *expr.Template
-	Mode     uint32 // permission bits; zero: as the source, 0644 for Content
+	Mode     uint32 // permission bits, at most 0777; zero: as the source, 0644 for Content
 	Sandbox  string // name; empty: every one (recipe level), the step's (step level)
 	Optional bool
 }
@@ -130,7 +133,7 @@ type File struct {
 type Collect struct {
 	Pos      Pos
 	Src      *expr.Template // glob
-	Sandbox  string
+	Sandbox  string         // name; the first sandbox where none is named
 	Optional bool
 }
 

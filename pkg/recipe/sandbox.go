@@ -80,9 +80,7 @@ func (d *decoder) sandbox(e *entry) Sandbox {
 		Rootfs:         d.template(local.get("rootfs"), at),
 		Isolation:      local.get("isolation").word(),
 	}
-	inherited := d.recipeEnv()
-	inherited.scope = withEnv(inherited.scope, d.recipe.Env)
-	s.Env = d.env(v.get("env"), inherited)
+	s.Env = d.env(v.get("env"), d.recipeEnv())
 	if s.Isolation == "gvisor" {
 		d.errorf(local.get("isolation").pos, "isolation gvisor is not in this version of sbxrun: use namespaces")
 	}

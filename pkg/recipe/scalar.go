@@ -86,7 +86,7 @@ func (d *decoder) compileText(v *value, at place, parse func(string, *expr.Scope
 				d.errorf(v.pos, "%s", err)
 				return nil
 			}
-			d.stepUses(v, at, t.Uses)
+			d.uses(v, at, t.Uses)
 			return t
 		}
 		d.errorf(d.src.within(v.node, wrong.Offset), "%s", wrong.Message)
@@ -155,7 +155,7 @@ func (d *decoder) compile(v *value, at place, compile func(string, *expr.Scope) 
 		d.errorf(v.pos, "%s", err)
 		return nil
 	}
-	d.stepUses(v, at, e.Uses)
+	d.uses(v, at, e.Uses)
 	return e
 }
 
