@@ -24,7 +24,7 @@ recipes with it, and show what each key means.`,
 					return err
 				}
 				if args[0] == "events" {
-					text = schemas.Recipe
+					text = schemas.Events
 				}
 			}
 			_, err := fmt.Fprint(std.out, text)
