@@ -28,13 +28,14 @@ type outcome struct {
 	left        bool // a sandbox, or something else of the run, could not be taken down
 	unsupported bool // the provider cannot give what is asked
 	refused     bool // a golden file could not be updated
+	incomplete  bool // parts of the run are not there
 	shard       bool // gates wait for the merging report
 	summary     *event.Summary
 }
 
 // status is the exit status of a finished run, and of the merged logs of several.
 func status(o outcome) int {
-	infra, failed := o.left || o.unsupported || o.summary.Left > 0, o.refused
+	infra, failed := o.left || o.unsupported || o.summary.Left > 0, o.refused || o.incomplete
 	for _, r := range o.summary.Recipes {
 		if r.Stopped == executor.StoppedMaxFailures {
 			failed = true

@@ -7,7 +7,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sbxrun/sbxrun/internal/report"
-	"github.com/sbxrun/sbxrun/pkg/event"
 )
 
 func newReport(std stdio) *cobra.Command {
@@ -49,7 +48,7 @@ func merge(std stdio, log *report.Log, first, out, junit string) error {
 	for _, r := range sum.Recipes {
 		r.Gates = judge(r.Start.Gates, r)
 	}
-	code := status(mergedOutcome(sum))
+	code := status(mergedOutcome(log))
 	files, err := report.Write(log, report.Options{Dir: dir, JUnit: junit, Results: true, Exit: &code})
 	if err != nil {
 		return err
@@ -58,11 +57,13 @@ func merge(std stdio, log *report.Log, first, out, junit string) error {
 	return ended(std, code, err)
 }
 
-// mergedOutcome is the outcome of runs whose events are all there is.
-func mergedOutcome(sum *event.Summary) outcome {
-	o := outcome{summary: sum}
-	if sum.End != nil && sum.End.Exit == exitInterrupted {
-		o.interrupted = true
+// mergedOutcome is the outcome of runs whose events are all there is. A run that was killed, or a shard that is not
+// there, leaves samples that did not run.
+func mergedOutcome(log *report.Log) outcome {
+	sum := log.Summary()
+	return outcome{
+		summary:     sum,
+		interrupted: sum.End != nil && sum.End.Exit == exitInterrupted,
+		incomplete:  sum.Ended < len(sum.Runs) || len(log.MissingShards()) > 0,
 	}
-	return o
 }
