@@ -31,9 +31,11 @@ type box struct {
 	disk  int           // the workspace, O_PATH
 	gone  chan struct{} // closed when init and with it every process has ended
 
+	removal sync.Once
+	removed error
+
 	mu       sync.Mutex
-	released bool // taken down by us, or about to be
-	removed  bool
+	released bool              // taken down by us, or about to be
 	steps    map[uint64]*step  // that run, by the sequence number of their request
 	marks    map[uint64]bool   // of all commands so far
 	bySeq    map[uint64]uint64 // their marks, by the sequence number of their request
@@ -79,15 +81,15 @@ func (b *box) kill() {
 	}
 }
 
-// remove takes down what there is of a sandbox. It is safe to call twice.
+// remove takes down what there is of a sandbox. It is safe to call twice; the second call waits for the first.
 func (b *box) remove() error {
 	b.kill()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.removed {
-		return nil
-	}
-	b.removed = true
+	b.removal.Do(func() { b.removed = b.takeDown() })
+	return b.removed
+}
+
+// takeDown does not hold mu: init only ends when commands that have ended are waited for.
+func (b *box) takeDown() error {
 	var errs []error
 	if b.init != 0 {
 		select {
