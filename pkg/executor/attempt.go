@@ -51,8 +51,8 @@ func newAttempt(s *sample, number int) *attempt {
 	return a
 }
 
-// execute runs the attempt from the sandboxes it is given to their end.
-func (a *attempt) execute(l *lease) {
+// execute runs the attempt from its sandboxes, which may have been acquired ahead, to their end.
+func (a *attempt) execute(ahead *lease) {
 	defer a.fillIn()
 	defer a.backgrounds.abandon()
 	defer func() {
@@ -61,7 +61,10 @@ func (a *attempt) execute(l *lease) {
 		}
 	}()
 	start := time.Now()
-	boxes, err := l.wait()
+	if ahead == nil {
+		ahead = a.run.leaseNow(a.sample, a.number)
+	}
+	boxes, err := ahead.wait()
 	a.phase("acquire", start)
 	if err != nil {
 		a.trouble = a.notAcquired(err)
@@ -102,7 +105,7 @@ func (a *attempt) collectAll(b budget) {
 	defer a.phase("collect", time.Now())
 	ctx, cancel := a.patience(b)
 	defer cancel()
-	if a.trouble = a.collect(ctx); a.trouble.reason == "" {
+	if a.trouble = a.collect(ctx); a.trouble.verdict == event.Passed {
 		a.trouble = twice(a.collected)
 	}
 }
@@ -115,6 +118,7 @@ func (a *attempt) verify(b budget) {
 	if err == nil {
 		boxes, err = acquireAll(a.run.waiting, a.run.opts.Provider, specs, &a.run.releaser)
 	}
+	a.phase("acquire", start)
 	if !b.sample.IsZero() {
 		b.sample = b.sample.Add(time.Since(start)) // the wait for sandboxes is not the sample's time
 	}
@@ -123,7 +127,7 @@ func (a *attempt) verify(b budget) {
 		return
 	}
 	defer a.takeDown(boxes)
-	defer a.phase("verify", start)
+	defer a.phase("verify", time.Now())
 	a.enter(partVerify, a.run.layout.verifyBoxes, boxes)
 	a.groups(a.run.layout.verify, b, true)
 	a.stopBackgrounds()

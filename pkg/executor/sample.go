@@ -48,13 +48,10 @@ func (s *sample) execute() event.Verdict {
 	start := time.Now()
 	queue := start.Sub(s.made).Seconds()
 	s.send(event.Event{Type: event.TypeSampleStart})
-	lease := s.lease
-	if lease == nil {
-		lease = s.run.leaseNow(s, 1)
-	}
+	ahead := s.lease
 	for number := 1; ; number++ {
 		a := newAttempt(s, number)
-		a.execute(lease)
+		a.execute(ahead)
 		result := a.result()
 		result.Duration = time.Since(start).Seconds()
 		result.Phases["queue"] = queue
@@ -68,8 +65,7 @@ func (s *sample) execute() event.Verdict {
 			// The next attempt's artifacts are the sample's; if they cannot be removed, making them again says so.
 			_ = os.RemoveAll(filepath.Join(s.run.opts.Dir, filepath.FromSlash(result.Dir)))
 		}
-		start = time.Now()
-		lease = s.run.leaseNow(s, number+1)
+		start, ahead = time.Now(), nil
 	}
 }
 

@@ -112,7 +112,7 @@ func (a *attempt) firstUse(ctx context.Context, box int) outcome {
 	if b.isStaged {
 		return b.staging
 	}
-	b.isStaged, b.staging = true, passed()
+	b.isStaged, b.staging = true, broken(event.ReasonInternal, "stage files", errors.New("it was not finished"))
 	var parts []part
 	var err error
 	if a.part == partVerify {
