@@ -52,7 +52,11 @@ func Parse(path string, data []byte) (*Recipe, error) {
 	d.recipe = &Recipe{Path: path, Dir: dir, Digest: hex.EncodeToString(digest[:])}
 	if node := d.syntax(data); node != nil {
 		root := d.tree(node)
-		d.structure(root)
+		if root.kind == null {
+			d.errorf(Pos{Line: 1, Column: 1}, "the recipe is empty")
+		} else {
+			d.structure(root)
+		}
 		if root.kind == mapping {
 			d.decode(root)
 		}

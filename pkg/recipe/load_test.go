@@ -22,7 +22,7 @@ func TestLoadErrors(t *testing.T) {
 		{"missing.yaml", "", "missing.yaml: cannot read the recipe: no such file or directory"},
 		{"folder.yaml", "", "folder.yaml: cannot read the recipe: is a directory"},
 		{"empty.yaml", " ", "empty.yaml:1:1: the recipe is empty"},
-		{"dir/../a.yaml", "null", "dir/../a.yaml:1:1: expected a recipe, got nothing"},
+		{"dir/../a.yaml", "null", "dir/../a.yaml:1:1: the recipe is empty"},
 		{"utf16.yaml", "\xff\xfev\x00", "utf16.yaml:1:1: the file is UTF-16: save it as UTF-8"},
 		{"latin1.yaml", "version: 1\nname: caf\xe9\n", "latin1.yaml:2:10: the byte 0xe9 is not UTF-8: save the file as UTF-8"},
 		{"nul.yaml", "version: 1\x00", `nul.yaml:1:11: YAML does not allow the character U+0000: write it as "\u0000" in double quotes`},

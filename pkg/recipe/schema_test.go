@@ -110,7 +110,7 @@ func TestEveryKeyIsInAGoodRecipe(t *testing.T) {
 		if err := yaml.Unmarshal(a.Files[0].Data, &n); err != nil {
 			t.Fatal(err)
 		}
-		d := &decoder{}
+		d := &decoder{src: newSource(string(a.Files[0].Data))}
 		covered(schema().raw.(map[string]any), "#", d.tree(n.Content[0]), seen)
 	})
 	var missing []string

@@ -69,6 +69,14 @@ func (s *source) offset(p Pos) int {
 	return at
 }
 
+// clamp is p, or the end of the text where that is before p.
+func (s *source) clamp(p Pos) Pos {
+	if p.Line > len(s.lines) {
+		return s.pos(len(s.text))
+	}
+	return p
+}
+
 // pos is the place of an offset.
 func (s *source) pos(offset int) Pos {
 	low, high := 0, len(s.lines)

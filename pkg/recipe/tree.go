@@ -147,7 +147,7 @@ type tree struct {
 }
 
 func (t *tree) value(n *yaml.Node, depth int) *value {
-	pos := Pos{Line: n.Line, Column: n.Column}
+	pos := t.d.src.clamp(Pos{Line: n.Line, Column: n.Column}) // nothing may stand after the end
 	v := &value{pos: pos, node: n, size: 1}
 	switch {
 	case n.Kind == yaml.AliasNode:
