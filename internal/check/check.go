@@ -69,7 +69,9 @@ func Step(ctx context.Context, step *recipe.Step, dir string, out Outcome, env e
 	}
 	r := Report{Reason: c.reason, Findings: append(c.struck, c.findings...)}
 	if len(r.Findings) == 0 {
-		r.Golden = c.updates
+		if update {
+			r.Golden = c.updates
+		}
 		return r, nil
 	}
 	if r.Reason == "" {

@@ -56,6 +56,9 @@ func TestGolden(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if len(r.Golden) > 0 {
+				t.Errorf("without --update there is nothing to write, but %d files would be", len(r.Golden))
+			}
 			if d := cmp.Diff(tt.want, messages(r)); d != "" {
 				t.Error(d)
 			}
