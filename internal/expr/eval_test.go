@@ -324,7 +324,7 @@ func TestUses(t *testing.T) {
 		{`vars.x`, "case", false},
 		{`map(case.list, .a)`, "case.a", false},
 		{`let y = case.a; y.b`, "case.a.b", true},
-		{`case?.a`, "case.b", false},
+		{`case?.a`, "case.b", true}, // not known which
 		{`len("x") + 1`, "len", false},
 	}
 	scope := Known{CaseOpen: true, Vars: []string{"x"}}.Row()
@@ -338,6 +338,16 @@ func TestUses(t *testing.T) {
 		if got := e.Uses(path[0], path[1:]...); got != tt.want {
 			t.Errorf("%s uses %s: %t, want %t", tt.source, tt.path, got, tt.want)
 		}
+	}
+}
+
+func TestFields(t *testing.T) {
+	v, err := ParseValue([]any{"${{ case.a + case.b.c }} ${{ case?.d }}", "${{ get(case, 'e') }}", map[string]any{"k": "${{ vars.x }}${{ case['f'] }}"}}, Known{CaseOpen: true, Vars: []string{"x"}}.Row())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := v.Fields("case"); !cmp.Equal(got, []string{"a", "b", "f"}) {
+		t.Errorf("fields are %v", got)
 	}
 }
 

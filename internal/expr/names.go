@@ -28,6 +28,17 @@ func (e *Expr) Uses(root string, path ...string) bool {
 	return false
 }
 
+// Fields returns the fields of root that e needs by name, such as a and b of case.a + case.b.c. case?.a needs none.
+func (e *Expr) Fields(root string) []string {
+	var out []string
+	for _, u := range e.uses {
+		if len(u) > 1 && u[0] == root {
+			out = append(out, u[1])
+		}
+	}
+	return out
+}
+
 // resolver finds every name that an expression uses and checks it against a scope.
 type resolver struct {
 	scope *Scope
@@ -134,6 +145,9 @@ func (r *resolver) path(root *ast.IdentifierNode, node ast.Node, steps []member)
 	known := true
 	for _, s := range steps {
 		if s.name == "" {
+			known = false
+		}
+		if s.optional { // a?.b asks whether there is one
 			known = false
 		}
 		if known {

@@ -142,6 +142,17 @@ func (t *Template) Uses(root string, path ...string) bool {
 	return false
 }
 
+// Fields returns the fields of root that expressions of t need; see Expr.Fields.
+func (t *Template) Fields(root string) []string {
+	var out []string
+	for _, p := range t.parts {
+		if p.expr != nil {
+			out = append(out, p.expr.Fields(root)...)
+		}
+	}
+	return out
+}
+
 // lone is the expression that is all of t, or nil.
 func (t *Template) lone() *Expr {
 	if len(t.parts) == 1 {

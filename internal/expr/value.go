@@ -80,6 +80,15 @@ func (v *Value) Uses(root string, path ...string) bool {
 	return false
 }
 
+// Fields returns the fields of root that expressions of v need; see Expr.Fields.
+func (v *Value) Fields(root string) []string {
+	var out []string
+	for _, t := range v.texts {
+		out = append(out, t.Fields(root)...)
+	}
+	return out
+}
+
 // Eval interpolates. A text that is one ${{ }} alone becomes the expression's value with its type. What it returns must
 // not be changed. The error is an *EvalError.
 func (v *Value) Eval(env Env) (any, error) {

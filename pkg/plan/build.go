@@ -43,6 +43,11 @@ func Build(ctx context.Context, r *recipe.Recipe, opts Options) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	if d, ok := p.source.(*dataFile); ok {
+		if err := d.fields.check(r); err != nil {
+			return nil, err
+		}
+	}
 	if err := p.duplicates(ctx, &ids); err != nil {
 		return nil, err
 	}

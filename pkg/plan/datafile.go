@@ -40,11 +40,12 @@ type dataFile struct {
 	decode  decoder
 	sum     string      // of the bytes on disk; empty until the file was read through
 	info    os.FileInfo // when it was read through
+	fields  fieldSet    // of all rows
 }
 
 func newDataFile(dir, name string, at place) (source, error) {
 	file := filepath.FromSlash(name)
-	d := &dataFile{path: file, name: file}
+	d := &dataFile{path: file, name: file, fields: fieldSet{}}
 	if !filepath.IsAbs(file) {
 		d.path = filepath.Join(dir, file)
 		d.name = filepath.Join(filepath.Dir(at.file), file)
@@ -103,6 +104,9 @@ func (d *dataFile) rows(ctx context.Context, f func(row) error) (err error) {
 		at := place{d.name, recipe.Pos{Line: line}}
 		if !finite(fields) {
 			return &lineError{line, errors.New("a number is not finite")}
+		}
+		if d.sum == "" {
+			d.fields.add(fields)
 		}
 		id, err := ownID(fields, number(count))
 		if err != nil {

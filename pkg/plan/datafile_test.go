@@ -254,6 +254,7 @@ func FuzzDataFile(f *testing.F) {
 		f.Add(ext, manyRows(2, ext[1:]))
 		f.Add(ext, "- {a: 1}\n---\nb: [*x, &x 2]\n")
 		f.Add(ext, "\ufeff[{}, {\"id\": 1}]\n{}")
+		f.Add(ext, "1\r\r2")
 		f.Add(ext, "a,b\n\"1\n\",2\n")
 	}
 	f.Fuzz(func(t *testing.T, ext, content string) {
@@ -265,7 +266,12 @@ func FuzzDataFile(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		last := strings.Count(content, "\n") + 2
+		last := 2 // and what YAML counts as the end of a line
+		for _, c := range content {
+			if strings.ContainsRune("\n\r\u0085\u2028\u2029", c) {
+				last++
+			}
+		}
 		err = decode(r, func(fields map[string]any, line int) error {
 			if fields == nil || line < 1 || line > last {
 				t.Fatalf("a row on line %d: %v", line, fields)

@@ -172,6 +172,7 @@ func TestCases(t *testing.T) {
 
 func TestBuildErrors(t *testing.T) {
 	files := map[string]string{
+		"rows.csv":  "task_id,n\na,1\n",
 		"bad.jsonl": "{\"n\": 1}\n{\"n\": }\n", "list.jsonl": "[1]\n", "two.jsonl": "{} {}\n", "cut.json": "[{\"n\": 1},\n{\"n\"", "bad.json": "[\n{\"n\": 1}\n\n,x]", "more.json": "[]\n[]",
 		"object.json": "\n{}", "scalar.json": "[{},\n\n 3]", "empty.json": "", "same.jsonl": "{\"id\": 1}\n{\"id\": 2}\n{\"id\": \"1\"}\n",
 		"short.csv": "a,b\n1,2\n3\n", "twice.csv": "a,a\n", "unnamed.csv": "a,,b\n", "quote.csv": "a\n\"x\n", "none.csv": "",
@@ -198,6 +199,9 @@ func TestBuildErrors(t *testing.T) {
 		{"same id", "cases:\n  list:\n    - {id: a}\n    - {id: b}\n    - {id: a}", Options{}, []string{"recipe.yaml:8:7: rows 1 and 3 have the same id \"a\" (the other is at ", "recipe.yaml:6:7)"}},
 		{"same id in a file", `cases: {file: same.jsonl}`, Options{}, []string{"same.jsonl:3: rows 1 and 3 have the same id \"1\" (the other is at ", "same.jsonl:1)"}},
 		{"axis is a field", `cases: {list: [{f: 1}], matrix: {f: [1]}}`, Options{}, []string{`the row has a field "f", and so has cases.matrix`}},
+		{"unknown field", "cases: {file: rows.csv}\ncollect:\n  - {src: \"${{ case?.none }}${{ case.taskid }}\"}", Options{},
+			[]string{"recipe.yaml:6:5: unknown name case.taskid: no row of the data has this field, did you mean case.task_id?"}},
+		{"unknown field in where", "cases: {file: rows.csv, matrix: {py: [1]}, where: case.m == case.py}", Options{}, []string{"recipe.yaml:4:8: unknown name case.m"}},
 		{"jsonl", `cases: {file: bad.jsonl}`, Options{}, []string{"bad.jsonl:2: invalid character '}'"}},
 		{"jsonl list", `cases: {file: list.jsonl}`, Options{}, []string{"list.jsonl:1: a row must be an object with fields, this is a list"}},
 		{"jsonl two", `cases: {file: two.jsonl}`, Options{}, []string{"two.jsonl:1: there is more after the JSON value"}},
