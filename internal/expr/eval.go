@@ -156,6 +156,9 @@ func (r *run) plainList(v []any, from int) (any, error) {
 		if err != nil {
 			return nil, err
 		}
+		if raw, ok := e.(rawText); ok { // only a whole result is raw
+			e = string(raw)
+		}
 		out[i] = e
 	}
 	return out, nil

@@ -118,6 +118,7 @@ func TestEval(t *testing.T) {
 		{`duration > 1 ? round(duration) : 0`, 2.0},
 		{`toBase64("a") + fromBase64("YQ==")`, "YQ==a"},
 		{`raw("a b")`, "a b"},
+		{`[raw("a"), {"b": raw("c")}]`, []any{"a", map[string]any{"b": "c"}}},
 	}
 	for _, tt := range tests {
 		e, err := Compile(tt.source, known.Outcome())
@@ -216,6 +217,9 @@ func TestCompileErrors(t *testing.T) {
 		{`let exit = 1; exit`, 4, "cannot redeclare exit"},
 		{`(let x = 1; x) + x`, 17, "unknown name x"},
 		{strings.Repeat("(", sourceLimit) + "1", 0, "longer than 16 KiB"},
+		{strings.Repeat("(", sourceLimit-1) + "1", 0, "ends too early"},
+		{strings.Repeat("!", sourceLimit-1) + "1", 0, "nodes"},
+		{strings.Repeat("[", sourceLimit-1) + "1", 0, "ends too early"},
 		{strings.Repeat("1+", 6000) + "1", 0, "exceeds maximum allowed nodes"},
 		{strings.Repeat("1 < (", 60) + "1" + strings.Repeat(") < 1", 60), 0, "too complex"},
 	}

@@ -90,6 +90,8 @@ func Normalize(v any) any {
 		return int(r.Uint())
 	case k == reflect.Float32:
 		return r.Float()
+	case k == reflect.String:
+		return r.String()
 	case k == reflect.Slice || k == reflect.Array:
 		out := make([]any, r.Len())
 		for i := range out {
