@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 )
@@ -40,6 +41,9 @@ func newInit(std stdio) *cobra.Command {
 			if len(args) == 1 {
 				name = args[0]
 			}
+			if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+				return usagef("cannot make the recipe's folder: %v", err)
+			}
 			f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 			if errors.Is(err, fs.ErrExist) {
 				return usagef("%s exists and is left as it is; name another file: sbxrun init FILE", name)
@@ -59,8 +63,11 @@ func newInit(std stdio) *cobra.Command {
 
 func maxArgs(n int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if len(args) > n {
-			return usagef("%s takes at most %d arguments, not %d", cmd.CommandPath(), n, len(args))
+		switch {
+		case len(args) > n && n == 0:
+			return usagef("%q: there are no arguments; see \"%s --help\"", args[0], cmd.CommandPath())
+		case len(args) > n:
+			return usagef("at most %d arguments, not %d; see \"%s --help\"", n, len(args), cmd.CommandPath())
 		}
 		return nil
 	}
@@ -69,7 +76,7 @@ func maxArgs(n int) cobra.PositionalArgs {
 func minArgs(n int, what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) < n {
-			return usagef("%s: name %s; see \"%[1]s --help\"", cmd.CommandPath(), what)
+			return usagef("name %s; see \"%s --help\"", what, cmd.CommandPath())
 		}
 		return nil
 	}

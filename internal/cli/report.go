@@ -25,7 +25,7 @@ those of several need --out. The same recipe, case and sample twice is an error.
 			}
 			log, err := report.Open(args...)
 			if err != nil {
-				return usagef("%v", err)
+				return usagef("cannot read a run: %v", err)
 			}
 			return merge(std, log, args[0], out, junit)
 		},

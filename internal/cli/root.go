@@ -5,8 +5,11 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -46,7 +49,7 @@ came out, writes reports, and always takes the sandboxes down again. The code it
 		Args:              cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return usagef("say which recipe to run, or a command: %s", strings.Join(verbs(cmd.Root()), ", "))
+				return usagef("say which recipe to run, or a command: %s; see \"sbxrun --help\"", strings.Join(verbs(cmd.Root()), ", "))
 			}
 			return unknownCommand(cmd.Root(), args[0])
 		},
@@ -61,6 +64,11 @@ came out, writes reports, and always takes the sandboxes down again. The code it
 	)
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
+	completion := verb(root, "completion")
+	completion.Args = minArgs(1, "a shell")
+	completion.RunE = func(_ *cobra.Command, args []string) error {
+		return oneOf("the shell", args[0], verbs(completion)...)
+	}
 	return root
 }
 
@@ -76,10 +84,18 @@ func route(root *cobra.Command, args []string) []string {
 		moved := append([]string{word}, args[:at]...)
 		return append(moved, args[at+1:]...)
 	}
-	if _, err := os.Stat(word); err == nil || isRecipeName(word) {
+	_, misspelt := nearest.Nearest(word, verbs(root))
+	if isRecipe(word) || !misspelt && slices.ContainsFunc(args[at:], isRecipe) {
 		return append([]string{"run"}, args...)
 	}
 	return args
+}
+
+// isRecipe says whether an argument names a recipe, there or not. Not only the first is asked: it may be the value of a
+// flag that is misspelt.
+func isRecipe(arg string) bool {
+	_, err := os.Stat(arg)
+	return err == nil || isRecipeName(arg)
 }
 
 // firstWord finds the first argument that is neither a flag nor a flag's value.
@@ -143,6 +159,12 @@ func unknownCommand(root *cobra.Command, word string) error {
 }
 
 func flagError(cmd *cobra.Command, err error) error {
+	if bad, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		if _, number := errors.AsType[*strconv.NumError](err); number {
+			return usagef("--%s %s: not a whole number", bad.GetFlag().Name, bad.GetValue())
+		}
+		return usagef("--%s %s: %v", bad.GetFlag().Name, bad.GetValue(), bad.Unwrap())
+	}
 	unknown, ok := strings.CutPrefix(err.Error(), "unknown flag: --")
 	if !ok {
 		return usagef("%v; see \"%s --help\"", err, cmd.CommandPath())

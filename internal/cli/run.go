@@ -63,7 +63,7 @@ nothing was started; 3 infrastructure errors, or something could not be taken do
 	f.StringVar(&flags.out, "out", "", "write the run to the folder `DIR`, replacing a run that is there")
 	f.StringVar(&flags.junit, "junit", "", "write the JUnit report to `FILE` too")
 	f.BoolVarP(&flags.verbose, "verbose", "v", false, "show every step")
-	f.BoolVarP(&flags.quiet, "quiet", "q", false, "show failures and the last line only")
+	f.BoolVarP(&flags.quiet, "quiet", "q", false, "show only what went wrong")
 	return cmd
 }
 

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -66,10 +68,8 @@ func printDiagnostics(std stdio, err error) error {
 }
 
 func oneOf(flag, value string, allowed ...string) error {
-	for _, a := range allowed {
-		if value == a {
-			return nil
-		}
+	if slices.Contains(allowed, value) {
+		return nil
 	}
-	return usagef("%s is one of %v, not %q", flag, allowed, value)
+	return usagef("%s is %s, not %q", flag, strings.Join(allowed, " or "), value)
 }
