@@ -22,14 +22,6 @@ func (d *decoder) expect(v *value, at, outcome place) Expect {
 	return e
 }
 
-// oneOrMore is a list, or a value alone as one.
-func oneOrMore(v *value) []*value {
-	if v.scalar() {
-		return []*value{v}
-	}
-	return v.list()
-}
-
 func (d *decoder) exit(v *value, at place) Exit {
 	switch {
 	case v == nil:

@@ -1,6 +1,11 @@
 // Package recipe reads recipes: YAML to a typed, validated Recipe with source positions, or every mistake in one
 // pass. Its types are the one definition of what a step, a sandbox or an expectation is; pkg/plan adds what options
 // and data make of them. It runs nothing and reads no data files.
+//
+// A file goes through three rooms: nodes of the YAML library (syntax), values without aliases and merge keys (tree), the
+// typed recipe (decode). Between the last two the JSON Schema in package schemas is the judge of shape: which keys
+// there are, which types, which words and numbers. The decoder passes over what has the wrong shape, and checks what a
+// schema cannot: names, expressions, paths, what keys mean together.
 package recipe
 
 import (

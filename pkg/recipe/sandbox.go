@@ -39,9 +39,6 @@ func (d *decoder) env(v *value, at place) []EnvVar {
 	}
 	var all []EnvVar
 	for _, e := range v.entries {
-		if strings.HasPrefix(e.key, "SBXRUN_") {
-			d.errorf(e.pos, "variables that begin with SBXRUN_ are set by sbxrun itself")
-		}
 		all = append(all, EnvVar{Name: e.key, Value: d.template(e.value, at), Pos: e.pos})
 	}
 	return all
@@ -86,22 +83,15 @@ func (d *decoder) sandbox(e *entry) Sandbox {
 	}
 	for _, m := range local.get("mounts").list() {
 		mount := Mount{Src: d.template(m.get("src"), at), Dst: d.template(m.get("dst"), at), Writable: m.get("writable").truth(), Pos: m.pos}
-		for key, t := range map[string]*expr.Template{"src": mount.Src, "dst": mount.Dst} {
-			if t != nil && t.IsLiteral() && !strings.HasPrefix(t.Source(), "/") {
-				d.errorf(m.get(key).pos, "%s: a mount needs an absolute path", key)
-			}
+		if dst := mount.Dst; dst != nil && dst.IsLiteral() && !strings.HasPrefix(dst.Source(), "/") {
+			d.errorf(m.get("dst").pos, "dst: a mount needs an absolute path in the sandbox")
+		}
+		if src := mount.Src; src != nil && m.get("dst") == nil && src.IsLiteral() && !strings.HasPrefix(src.Source(), "/") {
+			d.errorf(m.get("src").pos, "src: a mount of a path beside the recipe needs dst, its absolute path in the sandbox")
 		}
 		s.Mounts = append(s.Mounts, mount)
 	}
 	return s
-}
-
-// word is the text of one of the words that a key can have.
-func (v *value) word() string {
-	if v == nil || v.kind != text {
-		return ""
-	}
-	return v.text
 }
 
 // textValues are a mapping to text, with numbers as they are written.

@@ -17,37 +17,6 @@ type place struct {
 	files filesPlace
 }
 
-// list returns the items of a list.
-func (v *value) list() []*value {
-	if v == nil {
-		return nil
-	}
-	return v.items
-}
-
-// truth is v as a truth value; false where it is none.
-func (v *value) truth() bool {
-	if v == nil || v.kind != boolean {
-		return false
-	}
-	b, _ := v.data().(bool)
-	return b
-}
-
-// integer is v as a whole number, or otherwise.
-func (v *value) integer(otherwise int) int {
-	if v == nil || v.kind != number {
-		return otherwise
-	}
-	switch x := v.data().(type) {
-	case int:
-		return x
-	case float64:
-		return int(x)
-	}
-	return otherwise
-}
-
 // plain is the text of a value that is not interpolated.
 func (d *decoder) plain(v *value) string {
 	for at := 0; ; {
