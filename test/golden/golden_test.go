@@ -62,6 +62,7 @@ func scripts(t *testing.T, dir string) {
 			e.Values[processKey{}] = &process{}
 			return nil
 		},
+		Condition: condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"sbxrun":  sbxrun,
 			"exits":   exits,
@@ -71,6 +72,8 @@ func scripts(t *testing.T, dir string) {
 			"appears": appears,
 			"census":  census,
 			"gone":    gone,
+			"results": results,
+			"reports": reports,
 		},
 	})
 }
@@ -86,10 +89,10 @@ func sbxrun(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// exits STATUS ARG...: runs the binary, which must exit with STATUS.
+// exits STATUS [ARG...]: runs the binary, which must exit with STATUS.
 func exits(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 2 {
-		ts.Fatalf("usage: exits STATUS ARG...")
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: exits STATUS [ARG...]")
 	}
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
