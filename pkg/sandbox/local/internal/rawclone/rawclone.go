@@ -66,6 +66,7 @@ type Program struct {
 	ops   []op
 	names []string
 	keep  []any
+	fork  int // the index of the Fork, or -1; set by Start
 }
 
 // Call adds a system call. name says in an error what it was for. An argument is an int, uintptr, uint32 or uint64, a

@@ -31,6 +31,12 @@ func (p *Program) Start(flags uintptr) (*Child, error) {
 	if err := unix.SetNonblock(pp[0], true); err != nil {
 		return nil, err
 	}
+	p.fork = -1
+	for i := range p.ops {
+		if p.ops[i].kind == kindFork {
+			p.fork = i
+		}
+	}
 	c := &Child{prog: p, report: os.NewFile(uintptr(pp[0]), "report")}
 	pid, errno := clone(flags|uintptr(syscall.SIGCHLD), p.ops, uintptr(pp[1]))
 	runtime.KeepAlive(p)
@@ -39,24 +45,47 @@ func (p *Program) Start(flags uintptr) (*Child, error) {
 		c.Close()
 		return nil, &Error{Name: "clone", Errno: errno}
 	}
-	rec, err := c.read()
-	if err == nil && rec.errno == 0 && rec.pid == 0 {
-		c.PID = pid
-		return c, nil
+	if p.fork < 0 {
+		rec, err := c.read()
+		if err == nil && rec.errno == 0 {
+			c.PID = pid
+			return c, nil
+		}
+		_, _ = Wait(pid, nil)
+		return nil, c.fail(rec, err)
 	}
-	// The first process has ended, or is about to: after a Fork, a failure, or being killed.
-	_, werr := Wait(pid, nil)
-	if err == nil && rec.errno == 0 {
-		c.PID = int(rec.pid)
-		return c, werr
+	// The forked process may have reported, or failed, before the one that forked it tells its id.
+	var failed *record
+	for {
+		rec, err := c.read()
+		switch {
+		case err != nil, rec.errno != 0 && int(rec.index) <= p.fork:
+			_, _ = Wait(pid, nil)
+			return nil, c.fail(rec, err)
+		case rec.errno != 0:
+			failed = &rec
+		case rec.pid != 0:
+			_, _ = Wait(pid, nil)
+			c.PID = int(rec.pid)
+			if failed != nil {
+				_, _ = Wait(c.PID, nil)
+				return nil, c.fail(*failed, nil)
+			}
+			return c, nil
+		}
 	}
+}
+
+// fail closes c and returns why the program did not run.
+func (c *Child) fail(rec record, err error) error {
 	c.Close()
-	if err == nil {
-		err = p.failure(rec)
-	} else if errors.Is(err, io.EOF) {
-		err = errors.New("the child was killed")
+	if errors.Is(err, io.EOF) {
+		return errors.New("the child was killed")
 	}
-	return nil, err
+	if err != nil {
+		return err
+	}
+	return c.prog.failure(rec)
 }
 
 // Failure says, of a child that has ended, whether it was by a call that failed after Start had returned.

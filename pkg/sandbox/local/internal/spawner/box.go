@@ -22,6 +22,7 @@ type box struct {
 	shape  *shape
 	slot   *slot
 	group  *cgroup.Group
+	approx approx
 	member *netcase.Member // of its group's network, or nil
 	procs  []int           // descriptors of the group's cgroup.procs
 
@@ -83,6 +84,9 @@ func (b *box) kill() {
 
 // remove takes down what there is of a sandbox. It is safe to call twice; the second call waits for the first.
 func (b *box) remove() error {
+	if b.approx.stop != nil {
+		b.approx.stop()
+	}
 	b.kill()
 	b.removal.Do(func() { b.removed = b.takeDown() })
 	return b.removed

@@ -49,6 +49,7 @@ func (s *server) create(req wire.Create) (host string, files []int, err error) {
 	if closing {
 		return "", nil, kinded(sandbox.KindReleased, "the run is ending")
 	}
+	b.watchUse()
 	if req.Spec.Network == sandbox.NetworkCase {
 		addr, err := b.connect()
 		if err != nil {

@@ -15,7 +15,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
-	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/cgroup"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/rawclone"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/wire"
 )
@@ -35,10 +34,7 @@ func (s *server) exec(seq uint64, req wire.Exec, files []int) (*wire.Ended, erro
 		return nil, err
 	}
 	st := &step{mark: b.newMark()}
-	before, err := b.group.Events()
-	if err != nil {
-		before = cgroup.Events{}
-	}
+	before := b.hits()
 	start := time.Now()
 	c, err := b.startStep(req, st, files)
 	wire.CloseAll(files)
@@ -91,13 +87,13 @@ func (s *server) started(seq uint64) {
 }
 
 // struck says which limit of the sandbox was hit since before.
-func (b *box) struck(before cgroup.Events, died bool) sandbox.Limit {
-	after, err := b.group.Events()
+func (b *box) struck(before hits, died bool) sandbox.Limit {
+	after := b.hits()
 	var full unix.Statfs_t
 	switch {
-	case err == nil && after.OOMKills > before.OOMKills:
+	case after.ooms > before.ooms:
 		return sandbox.LimitOOM
-	case err == nil && after.PIDsMax > before.PIDsMax:
+	case after.pids > before.pids:
 		return sandbox.LimitPIDs
 	case !died && unix.Fstatfs(b.disk, &full) == nil && (full.Bavail == 0 || full.Ffree == 0):
 		return sandbox.LimitDisk
@@ -158,6 +154,7 @@ func (b *box) startStep(req wire.Exec, st *step, files []int) (*rawclone.Child, 
 	p.Call("stderr", unix.SYS_DUP3, files[1], 2, 0)
 	p.Call("umask", unix.SYS_UMASK, 0o022)
 	p.ResetSignals(true)
+	b.server.walls.put(&p, b.spec.Network == sandbox.NetworkHost)
 	env := b.environ(req, dir)
 	name := argv[0]
 	p.Exec(lookup(name, env["PATH"]), argv, flatten(env),
@@ -205,6 +202,7 @@ func (b *box) limits(p *rawclone.Program, st *step) {
 	set("limit of open files", unix.RLIMIT_NOFILE, min(uint64(b.spec.Limits.Files), b.server.host.openFiles))
 	set("limit of core dumps", unix.RLIMIT_CORE, 0)
 	set("mark", markLimit, st.mark)
+	b.approx.apply(p, b.spec.Limits, b.init)
 }
 
 // becomeNobody turns the process into the sandbox's user for good.

@@ -24,6 +24,7 @@ type server struct {
 	conn  *wire.Conn
 	hello wire.Hello
 	host  host
+	walls *walls
 
 	shapes shapes
 	slots  slots
@@ -58,6 +59,9 @@ func newServer(conn *wire.Conn) (*server, error) {
 	s.hello = *req.Hello
 	var err error
 	if s.host, err = lookAtHost(); err != nil {
+		return nil, err
+	}
+	if s.walls, err = newWalls(); err != nil {
 		return nil, err
 	}
 	s.slots = slots{privileged: s.hello.UID == 0, dir: s.hello.State}

@@ -1,0 +1,77 @@
+package spawner
+
+import (
+	"context"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sbxrun/sbxrun/pkg/sandbox"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/cgroup"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/rawclone"
+)
+
+// approx stands in for the control groups that are not there.
+type approx struct {
+	memory, pids, cpu bool // what has to be approximated
+	ooms, full        atomic.Int64
+	stop              context.CancelFunc
+}
+
+// watch looks at what the sandbox uses until it is taken down.
+func (b *box) watchUse() {
+	cg := &b.server.hello.Cgroups
+	a := &b.approx
+	a.memory, a.pids, a.cpu = !cg.Enforces("memory"), !cg.Enforces("pids"), !cg.Enforces("cpu")
+	if !a.memory && !a.pids {
+		return
+	}
+	var ctx context.Context
+	ctx, a.stop = context.WithCancel(context.Background())
+	pids := func() []int {
+		list := b.processes()
+		if a.pids && int64(len(list)) >= b.spec.Limits.PIDs {
+			a.full.Add(1)
+		}
+		return list
+	}
+	limit := b.spec.Limits.Memory
+	if !a.memory {
+		limit = 1 << 62
+	}
+	go cgroup.WatchMemory(ctx, pids, limit, func(int64) {
+		a.ooms.Add(1)
+		b.signalLargest()
+	})
+}
+
+// signalLargest kills the commands of a sandbox that uses too much memory: all of them, for want of knowing better.
+func (b *box) signalLargest() { _ = b.signalAll(unix.SIGKILL) }
+
+// apply adds the calls that limit a process itself.
+func (a *approx) apply(p *rawclone.Program, l sandbox.Limits, spread int) {
+	set := func(resource int, value uint64) {
+		p.Call("limit", unix.SYS_PRLIMIT64, 0, resource, unsafe.Pointer(&unix.Rlimit{Cur: value, Max: value}), 0)
+	}
+	if a.memory {
+		set(unix.RLIMIT_DATA, cgroup.DataLimit(l.Memory))
+	}
+	if a.pids { // counted in the sandbox's user namespace, init included
+		set(unix.RLIMIT_NPROC, uint64(l.PIDs)+1)
+	}
+	if cores, ok := cgroup.Affinity(l.CPU, spread); a.cpu && ok {
+		p.Call("affinity", unix.SYS_SCHED_SETAFFINITY, 0, unsafe.Sizeof(cores), unsafe.Pointer(&cores))
+	}
+}
+
+// hits are how often limits struck so far.
+type hits struct{ ooms, pids int64 }
+
+func (b *box) hits() hits {
+	e, err := b.group.Events()
+	if err != nil {
+		e = cgroup.Events{}
+	}
+	return hits{e.OOMKills + b.approx.ooms.Load(), e.PIDsMax + b.approx.full.Load()}
+}

@@ -1,0 +1,65 @@
+package spawner
+
+import (
+	"unsafe"
+
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/rawclone"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/seccomp"
+)
+
+// walls are the parts of a sandbox's walls that processes put up around themselves.
+type walls struct {
+	filter   []bpf.RawInstruction
+	program  unix.SockFprog
+	landlock int // a ruleset, or -1
+}
+
+func newWalls() (*walls, error) {
+	w := &walls{landlock: -1}
+	var err error
+	if w.filter, err = seccomp.Compile(); err != nil {
+		return nil, err
+	}
+	// Both are structs of a 16 bit code, two 8 bit jumps and a 32 bit constant.
+	w.program = unix.SockFprog{Len: uint16(len(w.filter)), Filter: (*unix.SockFilter)(unsafe.Pointer(&w.filter[0]))}
+	w.landlock = scopeRuleset()
+	return w, nil
+}
+
+// scopeRuleset makes a Landlock ruleset that keeps processes from the abstract unix sockets of others, which are not in
+// the file system but belong to the network namespace. It is -1 where the kernel is older than Linux 6.12, or has no
+// Landlock.
+func scopeRuleset() int {
+	const version, scopeAbstractUnix = 1, 1
+	abi, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, version)
+	if errno != 0 || abi < 6 {
+		return -1
+	}
+	attr := struct{ fs, net, scoped uint64 }{scoped: scopeAbstractUnix}
+	fd, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr), 0)
+	if errno != 0 {
+		return -1
+	}
+	return int(fd)
+}
+
+// ScopesAbstractSockets says whether sandboxes on the host's network are kept from the abstract unix sockets of others.
+func ScopesAbstractSockets() bool {
+	fd := scopeRuleset()
+	if fd < 0 {
+		return false
+	}
+	unix.Close(fd)
+	return true
+}
+
+// put adds the calls that put a process behind the walls, for good.
+func (w *walls) put(p *rawclone.Program, hostNetwork bool) {
+	if hostNetwork && w.landlock >= 0 {
+		p.Call("landlock", unix.SYS_LANDLOCK_RESTRICT_SELF, w.landlock, 0)
+	}
+	p.Call("seccomp", unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, unsafe.Pointer(&w.program))
+}
