@@ -1,0 +1,85 @@
+package executor_test
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/sbxrun/sbxrun/pkg/event"
+)
+
+// No secret is in anything that is shown or written but the content of artifacts.
+func TestSecretsAreMasked(t *testing.T) {
+	const token = "s3cr3t-t0ken"
+	key := "-----BEGIN KEY-----\nabcdefghijkl\n-----END KEY-----"
+	b := newBench(t)
+	b.secrets = map[string]string{"TOKEN": token, "KEY": key, "PIN": "90417"}
+	b.run(`
+secrets: [TOKEN, KEY, PIN]
+cases: {list: [{id: case-s3cr3t-t0ken, field: s3cr3t-t0ken}]}
+steps:
+	- name: a
+		env: {T: "${{ secrets.TOKEN }}", K: "${{ secrets.KEY }}", PIN: "${{ secrets.PIN }}"}
+		run: |
+			echo "token $T"
+			for part in $K; do echo "line $part"; done
+			printf 's3cr3t'; printf -- '-t0ken\n'
+			echo "$K" >&2
+			echo czNjcjN0LXQwa2Vu
+			echo "$T" > "out-$T"
+			echo "{\"pin\": $PIN}" > pin.json
+			exit 1
+		expect: {stdout: nothing}
+		capture: {word: stdout, pin: 'json(file("pin.json")).pin', raw: 'file("out-s3cr3t-t0ken")'}
+	- {name: uses s3cr3t-t0ken, run: 'true'}
+collect: [{src: "out-*"}]
+`)
+	s := b.samples()
+	if len(s) != 1 {
+		t.Fatal(s)
+	}
+	data, err := json.Marshal(b.events)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, secret := range []string{token, "abcdefghijkl", "90417", base64.StdEncoding.EncodeToString([]byte(token))} {
+		if strings.Contains(string(data), secret) {
+			t.Errorf("events have %q", secret)
+		}
+		err := filepath.WalkDir(b.opts.Dir, func(p string, d os.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			if strings.Contains(p, secret) {
+				t.Errorf("a file is called %s", p)
+			}
+			if !d.IsDir() && !strings.Contains(p, "/artifacts/") {
+				content, err := os.ReadFile(p)
+				if strings.Contains(string(content), secret) {
+					t.Errorf("%s has %q", p, secret)
+				}
+				return err
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	st := b.step("a")
+	if st.Verdict != event.Failed || !strings.HasPrefix(st.Stdout.Head, "token ***\n") || st.Captures["pin"] != "***" {
+		t.Errorf("%+v", st)
+	}
+	var artifacts []string
+	for _, f := range tree(t, b.opts.Dir) {
+		if strings.HasPrefix(f, "artifacts/") {
+			artifacts = append(artifacts, f)
+		}
+	}
+	if want := "artifacts/demo/case-%2A%2A%2A/1/default/out-***=" + token + "\n"; len(artifacts) != 1 || artifacts[0] != want {
+		t.Errorf("artifacts %q", artifacts)
+	}
+}
