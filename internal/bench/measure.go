@@ -67,14 +67,14 @@ func quoted(argv []string) string {
 	return strings.Join(words, " ")
 }
 
-// command returns a function that runs argv, whose failure tells what it wrote.
+// command returns a function that runs argv and takes its output, to tell it if that fails.
 func command(ctx context.Context, argv ...string) func() error {
 	return func() error {
 		cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-		var stderr bytes.Buffer
-		cmd.Stderr = &stderr
+		var output bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &output, &output
 		if err := cmd.Run(); err != nil {
-			return fmt.Errorf("%s: %w: %s", quoted(argv), err, bytes.TrimSpace(stderr.Bytes()))
+			return fmt.Errorf("%s: %w: %s", quoted(argv), err, bytes.TrimSpace(output.Bytes()))
 		}
 		return nil
 	}
