@@ -94,6 +94,10 @@ func (f *runFlags) run(ctx context.Context, std stdio, args []string) error {
 	if err != nil {
 		return err
 	}
+	warnings, err := f.provider.fit(plans)
+	if err != nil {
+		return err
+	}
 	start := time.Now()
 	id := newRunID()
 	dir, err := openRunDir(f.out, id)
@@ -108,7 +112,7 @@ func (f *runFlags) run(ctx context.Context, std stdio, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := r.begin(f.plan.shard); err != nil {
+	if err := r.begin(f.plan.shard, warnings); err != nil {
 		return errors.Join(err, r.close())
 	}
 	failure := r.runAll(ctx, f, plans, signals, start)
@@ -160,14 +164,18 @@ func (s *session) send(e event.Event) error {
 	return s.sink.Send(e)
 }
 
-func (s *session) begin(shard string) error {
+func (s *session) begin(shard string, warnings []string) error {
 	cwd, err := os.Getwd()
 	if err != nil {
 		return fmt.Errorf("find the working directory: %w", err)
 	}
-	return s.send(event.Event{Type: event.TypeRunStart, Run: &event.RunStart{
+	err = s.send(event.Event{Type: event.TypeRunStart, Run: &event.RunStart{
 		Format: event.Format, ID: s.id, Version: versionString(), Provider: localName, Dir: s.dir, Cwd: cwd, Shard: shard,
 	}})
+	for _, w := range warnings {
+		err = errors.Join(err, s.send(event.Event{Type: event.TypeWarning, Message: w}))
+	}
+	return err
 }
 
 // runAll runs the plans one after another. The error is what kept the run from going on.

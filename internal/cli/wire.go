@@ -2,11 +2,14 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"runtime"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
+	"github.com/sbxrun/sbxrun/pkg/plan"
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local"
 )
@@ -33,6 +36,33 @@ func (f *providerFlags) jobs() int { return runtime.NumCPU() }
 
 func (f *providerFlags) open(ctx context.Context, run sandbox.Run) (sandbox.Provider, error) {
 	return local.Open(ctx, local.Options{Run: run, AllowNoIsolation: f.allowNoIsolation})
+}
+
+// fit compares what the plans may take with this machine. The warnings are for people; the error means that it cannot
+// give what a sample is promised.
+func (f *providerFlags) fit(plans []*plan.Plan) (warnings []string, err error) {
+	var machine unix.Sysinfo_t
+	if err := unix.Sysinfo(&machine); err != nil {
+		return nil, fmt.Errorf("read the size of the memory: %w", err)
+	}
+	total := int64(machine.Totalram) * int64(machine.Unit)
+	for _, p := range plans {
+		var sample []sandbox.Limits
+		for _, sb := range p.Recipe.Sandboxes {
+			// Limits that depend on the case cannot be known ahead; the kernel holds them to what there is.
+			if spec, err := p.SandboxSpec(sb, p.Env(plan.Case{}, 1, "")); err == nil {
+				sample = append(sample, spec.Limits)
+			}
+		}
+		warning, err := plan.Fit(p.Pool.Size, sample, total)
+		if err != nil {
+			return nil, &sandbox.Error{Op: "plan " + p.Recipe.Name, Kind: sandbox.KindUnsupported, Err: err}
+		}
+		if warning != "" {
+			warnings = append(warnings, p.Recipe.Name+": "+warning)
+		}
+	}
+	return warnings, nil
 }
 
 // describe prints what the provider's machine can do.

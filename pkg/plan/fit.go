@@ -2,8 +2,8 @@ package plan
 
 import (
 	"fmt"
-
-	"k8s.io/apimachinery/pkg/api/resource"
+	"math"
+	"strconv"
 
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 )
@@ -30,5 +30,12 @@ func Fit(size int, sample []sandbox.Limits, total int64) (warning string, err er
 	return "", nil
 }
 
-// memoryText is n bytes as a quantity, such as 512Mi.
-func memoryText(n int64) string { return resource.NewQuantity(n, resource.BinarySI).String() }
+// memoryText is n bytes as people write quantities, such as 512Mi or 23.5Gi.
+func memoryText(n int64) string {
+	units := []string{"", "Ki", "Mi", "Gi", "Ti"}
+	v, u := float64(n), 0
+	for v >= 1024 && u < len(units)-1 {
+		v, u = v/1024, u+1
+	}
+	return strconv.FormatFloat(math.Round(v*10)/10, 'f', -1, 64) + units[u]
+}
