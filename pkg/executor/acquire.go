@@ -57,8 +57,12 @@ func acquire(ctx context.Context, p sandbox.Provider, spec sandbox.Spec) (_ *box
 	return newBox(sb, spec), nil
 }
 
-// releaseTimeout bounds how long a sandbox may take to go down.
-const releaseTimeout = time.Minute
+const (
+	// releaseTimeout bounds how long a sandbox may take to go down.
+	releaseTimeout = time.Minute
+	// releaseTries is how often that is tried.
+	releaseTries = 3
+)
 
 // releaser takes sandboxes down, whatever became of the context, and remembers which could not be.
 type releaser struct {
@@ -86,9 +90,14 @@ func (r *releaser) one(ctx context.Context, b *box) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
 	defer cancel()
-	err := releaseBox(ctx, b)
-	if err == nil {
-		return
+	var err error
+	for n := range releaseTries {
+		if n > 0 && !sleep(ctx, time.Second<<(n-1)) {
+			break
+		}
+		if err = releaseBox(ctx, b); err == nil {
+			return
+		}
 	}
 	r.mu.Lock()
 	r.left = append(r.left, b.sb.ID())

@@ -43,8 +43,8 @@ func newAttempt(s *sample, number int) *attempt {
 		run: r, sample: s, number: number,
 		ends:       make([]*stepEnd, len(r.layout.all)),
 		stagedStep: make([]bool, len(r.layout.all)),
-		logs:       freshDir{run: r.opts.Dir, path: logPath(r.layout.recipe.Name, s.shownID(), s.number, number)},
-		artifacts:  freshDir{run: r.opts.Dir, path: artifactPath(r.layout.recipe.Name, s.shownID(), s.number)},
+		logs:       freshDir{run: r.opts.Dir, path: logPath(r.layout.recipe.Name, s.id, s.number, number)},
+		artifacts:  freshDir{run: r.opts.Dir, path: artifactPath(r.layout.recipe.Name, s.id, s.number)},
 		phases:     make(map[string]float64, 7),
 	}
 	a.names = names{base: func() expr.Env { return r.plan.Env(s.row, s.number, r.opts.RunID) }, layout: r.layout}
@@ -88,8 +88,7 @@ func (a *attempt) main(boxes []*box, b budget) bool {
 	late.extra = grace
 	a.groups(a.run.layout.finally, late, false)
 	a.stopBackgrounds()
-	a.phase("run", start)
-	a.phases["stage"] = time.Duration(a.staging.Load()).Seconds()
+	a.stepsPhase("run", start)
 	if len(a.run.layout.recipe.Collect) > 0 {
 		a.collectAll(late)
 	}
@@ -113,7 +112,7 @@ func (a *attempt) collectAll(b budget) {
 // verify runs the verify steps in sandboxes of their own.
 func (a *attempt) verify(b budget) {
 	start := time.Now()
-	specs, err := a.run.specs.make(a.run.layout.verifyBoxes, a.group("v"), a.sample.shownID(), a.sample.number, a.names.base)
+	specs, err := a.run.specs.make(a.run.layout.verifyBoxes, a.group("v"), a.sample.id, a.sample.number, a.names.base)
 	var boxes []*box
 	if err == nil {
 		boxes, err = acquireAll(a.run.waiting, a.run.opts.Provider, specs, &a.run.releaser)
@@ -127,7 +126,7 @@ func (a *attempt) verify(b budget) {
 		return
 	}
 	defer a.takeDown(boxes)
-	defer a.phase("verify", time.Now())
+	defer a.stepsPhase("verify", time.Now())
 	a.enter(partVerify, a.run.layout.verifyBoxes, boxes)
 	a.groups(a.run.layout.verify, b, true)
 	a.stopBackgrounds()
@@ -251,6 +250,13 @@ func (a *attempt) send(e event.Event) { a.sample.send(e) }
 func (a *attempt) boxName(i int) string { return a.run.layout.recipe.Sandboxes[i].Name }
 
 func (a *attempt) phase(name string, start time.Time) { a.phases[name] += time.Since(start).Seconds() }
+
+// stepsPhase is phase for the steps of a part, without the time in which their files were staged.
+func (a *attempt) stepsPhase(name string, start time.Time) {
+	staging := time.Duration(a.staging.Swap(0))
+	a.phases["stage"] += staging.Seconds()
+	a.phases[name] += max(0, time.Since(start)-staging).Seconds()
+}
 
 func (a *attempt) artifactDir(box int) artifactDir {
 	return artifactDir{sample: &a.artifacts, name: event.FileName(a.boxName(box))}

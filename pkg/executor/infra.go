@@ -15,7 +15,7 @@ func infraBackoff(n int) time.Duration { return min(time.Second<<(n-1), maxBacko
 // one of infrastructure, and where its work is certain to have left no trace, because no command was started or
 // because its sandboxes, which are gone, had no way to change anything outside themselves.
 func (a *attempt) mayRepeat() bool {
-	if a.interrupted() || a.run.stopped() != "" {
+	if a.interrupted() {
 		return false
 	}
 	errors, repeatable := 0, 0

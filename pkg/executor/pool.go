@@ -24,7 +24,7 @@ rows:
 		}
 		for number := 1; number <= max(1, r.layout.recipe.Samples); number++ {
 			seq++
-			s := &sample{run: r, row: row, number: number, seq: seq, made: time.Now()}
+			s := &sample{run: r, row: row, id: shownID(r.events.mask, row), number: number, seq: seq, made: time.Now()}
 			warm := r.warm()
 			for len(ahead) > 0 && len(ahead) >= warm {
 				r.launch(&workers, ahead[0]) // waits for a place

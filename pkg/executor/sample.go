@@ -16,20 +16,27 @@ import (
 type sample struct {
 	run    *run
 	row    plan.Case
-	number int   // of the case, from 1
-	seq    int64 // in the run
+	id     string // of the case, as it may be shown
+	number int    // of the case, from 1
+	seq    int64  // in the run
 	made   time.Time
 	lease  *lease // of the first attempt
 }
 
 // send sends an event about the sample.
 func (s *sample) send(e event.Event) {
-	e.Case, e.Sample = s.row.ID, s.number
+	e.Case, e.Sample = s.id, s.number
 	s.run.events.send(e)
 }
 
-// shownID is the case's id as it may be written.
-func (s *sample) shownID() string { return s.run.events.mask.text(s.row.ID) }
+// shownID is the id of a case as it may be shown: without secrets, and still its own.
+func shownID(m *masker, row plan.Case) string {
+	id := m.text(row.ID)
+	if id != row.ID {
+		id += "~" + strconv.Itoa(row.Number)
+	}
+	return id
+}
 
 // artifactPath names the folder of a sample's artifacts: artifacts/RECIPE/CASE/SAMPLE.
 func artifactPath(recipe, caseID string, sample int) string {
@@ -39,7 +46,7 @@ func artifactPath(recipe, caseID string, sample int) string {
 // specs returns the specs of the sandboxes for the steps.
 func (s *sample) specs(attempt int) ([]sandbox.Spec, error) {
 	r := s.run
-	return r.specs.make(r.layout.mainBoxes, r.group(s.seq, "s"+strconv.Itoa(attempt)), s.shownID(), s.number,
+	return r.specs.make(r.layout.mainBoxes, r.group(s.seq, "s"+strconv.Itoa(attempt)), s.id, s.number,
 		r.namesOf(s.row, s.number))
 }
 

@@ -79,7 +79,7 @@ collect: [{src: "out-*"}]
 			artifacts = append(artifacts, f)
 		}
 	}
-	if want := "artifacts/demo/case-%2A%2A%2A/1/default/out-***=" + token + "\n"; len(artifacts) != 1 || artifacts[0] != want {
+	if want := "artifacts/demo/case-%2A%2A%2A%7E1/1/default/out-***=" + token + "\n"; len(artifacts) != 1 || artifacts[0] != want {
 		t.Errorf("artifacts %q", artifacts)
 	}
 }
