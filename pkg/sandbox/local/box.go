@@ -2,30 +2,47 @@ package local
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
+	"strings"
 	"sync"
+	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/userns"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/wire"
 )
 
 // Sandbox is a sandbox of namespaces.
 type Sandbox struct {
+	files
+	p    *Provider
+	host string
+
+	once sync.Once
+	err  error // of the release
+}
+
+// files is what both kinds of sandboxes need to be read from.
+type files struct {
 	id     string
-	p      *Provider
-	client *client
-	spec   sandbox.Spec
-	host   string
-	root   *os.File // O_PATH
-	disk   *os.File // the workspace, O_PATH
+	client *client      // opens what we may not; nil where there is nobody who may
+	spec   sandbox.Spec // with complete limits
+	root   *os.File     // O_PATH
+	disk   *os.File     // the workspace, O_PATH
 
 	mu       sync.RWMutex // held for reading by what uses root and disk
 	released chan struct{}
-	once     sync.Once
-	err      error // of the release
+}
+
+// close is the end of a release.
+func (s *files) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.root.Close()
+	s.disk.Close()
 }
 
 // releaseTimeout bounds a release that nobody waits for.
@@ -37,14 +54,14 @@ func (p *Provider) acquireBox(ctx context.Context, c *client, id string, spec sa
 		return nil, wrap(ctx, "acquire", id, err)
 	}
 	a := <-ch // it takes milliseconds: nothing is left behind
-	reply, files, err := a.result()
+	reply, fds, err := a.result()
 	if err != nil {
-		return nil, p.explain(wrap(ctx, "acquire", id, err))
+		return nil, wrap(ctx, "acquire", id, p.explain(err))
 	}
-	s := &Sandbox{
-		id: id, p: p, client: c, spec: spec, host: reply.Created.Host, released: make(chan struct{}),
-		root: os.NewFile(uintptr(files[0]), "root"), disk: os.NewFile(uintptr(files[1]), "workspace"),
-	}
+	s := &Sandbox{p: p, host: reply.Created.Host, files: files{
+		id: id, client: c, spec: spec, released: make(chan struct{}),
+		root: os.NewFile(uintptr(fds[0]), "root"), disk: os.NewFile(uintptr(fds[1]), "workspace"),
+	}}
 	if ctx.Err() != nil {
 		err := s.Release(context.WithoutCancel(ctx))
 		if err == nil {
@@ -55,17 +72,32 @@ func (p *Provider) acquireBox(ctx context.Context, c *client, id string, spec sa
 	return s, nil
 }
 
-// explain adds to an error of the first sandbox what the machine refuses and the remedy.
-func (p *Provider) explain(err error) error { return err }
+// explain turns a refusal of the kernel, which an ordinary user's machine may have for many reasons, into one that names
+// the reason and the remedy.
+func (p *Provider) explain(err error) error {
+	var e *wire.Error
+	if os.Geteuid() == 0 || !errors.As(err, &e) || e.Kind != sandbox.KindInternal {
+		return err
+	}
+	switch errno := syscall.Errno(e.Errno); errno {
+	case syscall.EPERM, syscall.EACCES, syscall.ENOSPC, syscall.EINVAL, syscall.ENOSYS:
+		step := userns.StepMount
+		if strings.Contains(e.Text, "proc") {
+			step = userns.StepProc
+		}
+		return &sandbox.Error{Kind: sandbox.KindUnsupported, Err: fmt.Errorf("%w (%s)", userns.Explain(step, errno), e.Text)}
+	}
+	return err
+}
 
 // ID names the sandbox.
-func (s *Sandbox) ID() string { return s.id }
+func (s *files) ID() string { return s.id }
 
 // Host returns the address at which sandboxes of the same group reach this one; empty without such a network.
 func (s *Sandbox) Host() string { return s.host }
 
 // check is what every method begins with.
-func (s *Sandbox) check(ctx context.Context, op string) error {
+func (s *files) check(ctx context.Context, op string) error {
 	select {
 	case <-s.released:
 		return s.errReleased(op)
@@ -77,7 +109,7 @@ func (s *Sandbox) check(ctx context.Context, op string) error {
 	return nil
 }
 
-func (s *Sandbox) errReleased(op string) error {
+func (s *files) errReleased(op string) error {
 	return &sandbox.Error{Op: op, ID: s.id, Kind: sandbox.KindReleased, Err: os.ErrClosed}
 }
 
@@ -87,13 +119,8 @@ func (s *Sandbox) Release(ctx context.Context) error {
 		close(s.released)
 		_, _, err := s.client.call(ctx, wire.Request{Release: &wire.Release{ID: s.id}})
 		s.err = wrap(ctx, "release", s.id, err)
-		s.mu.Lock()
-		s.root.Close()
-		s.disk.Close()
-		s.mu.Unlock()
+		s.close()
 		s.p.forget(s.id)
 	})
 	return s.err
 }
-
-var _ = unix.O_PATH

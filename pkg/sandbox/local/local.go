@@ -12,6 +12,7 @@ import (
 
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/cgroup"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/hostfs"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/spawner"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/userns"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/wire"
@@ -97,7 +98,7 @@ func (p *Provider) start(ctx context.Context) (*client, error) {
 	}
 	hello := &wire.Hello{
 		Run: p.opts.ID, State: p.state, Path: os.Getenv("PATH"), Home: os.Getenv("HOME"), Dir: wd,
-		Env: toolchainEnv(), UID: os.Geteuid(), Cgroups: *p.cgroups,
+		Env: hostfs.Variables(os.Environ()), UID: os.Geteuid(), Cgroups: *p.cgroups,
 	}
 	if _, _, err := c.call(ctx, wire.Request{Hello: hello}); err != nil {
 		proc.Kill()
@@ -105,21 +106,6 @@ func (p *Provider) start(ctx context.Context) (*client, error) {
 	}
 	p.spawner = c
 	return c, nil
-}
-
-// toolchainEnv are the variables of the host that say where programs are; nothing else of its environment leaves the process.
-func toolchainEnv() map[string]string {
-	env := map[string]string{}
-	for _, name := range []string{
-		"PYENV_ROOT", "PYENV_VERSION", "ASDF_DIR", "ASDF_DATA_DIR", "NVM_DIR", "NVM_BIN", "CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN",
-		"CONDA_PREFIX", "VIRTUAL_ENV", "GOROOT", "JAVA_HOME", "RUNNER_TOOL_CACHE", "MISE_DATA_DIR", "RBENV_ROOT", "RBENV_VERSION",
-		"NODENV_ROOT", "GOENV_ROOT", "SDKMAN_DIR", "VOLTA_HOME", "XDG_DATA_HOME", "HOMEBREW_PREFIX",
-	} {
-		if v, ok := os.LookupEnv(name); ok {
-			env[name] = v
-		}
-	}
-	return env
 }
 
 // Acquire makes a sandbox.

@@ -2,22 +2,53 @@ package local
 
 import (
 	"context"
+	"os"
+	"os/exec"
+	"syscall"
 	"testing"
 
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/sandboxtest"
 )
 
+func open(t *testing.T, run sandbox.Run) sandbox.Provider {
+	t.Helper()
+	p, err := Open(context.Background(), Options{Run: run, AllowNoIsolation: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
 func TestConformance(t *testing.T) {
+	p := open(t, sandbox.Run{ID: "probe", Dir: t.TempDir()}).(*Provider)
+	_ = p.Warnings(sandbox.Spec{})
+	cg := p.cgroups
+	if err := p.Close(context.Background()); err != nil {
+		t.Fatal(err)
+	}
 	sandboxtest.Run(t, sandboxtest.Config{
-		Open: func(t *testing.T, run sandbox.Run) sandbox.Provider {
-			p, err := Open(context.Background(), Options{Run: run})
-			if err != nil {
-				t.Fatal(err)
-			}
-			return p
-		},
-		Enforces: sandboxtest.Enforces{Disk: true, Inodes: true, PIDs: true, Memory: true, Files: true},
+		Open:     open,
+		Enforces: sandboxtest.Enforces{Disk: true, Inodes: true, PIDs: cg.Enforces("pids"), Memory: cg.Enforces("memory"), Files: true},
 		Networks: []sandbox.Network{sandbox.NetworkNone, sandbox.NetworkCase, sandbox.NetworkHost},
 	})
 }
+
+// ordinaryVar is set in the run of a test as an ordinary user.
+const ordinaryVar = "SBXRUN_TEST_ORDINARY"
+
+// asOrdinaryUser runs a test of this binary again as nobody, where it is root that runs it.
+func asOrdinaryUser(t *testing.T, name string) {
+	if os.Geteuid() != 0 {
+		t.Skip("the test itself runs as an ordinary user")
+	}
+	cmd := exec.Command("/proc/self/exe", "-test.run", "^"+name+"$", "-test.v")
+	cmd.Dir = "/"
+	cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/nonexistent", ordinaryVar + "=1"}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func TestConformanceAsOrdinaryUser(t *testing.T) { asOrdinaryUser(t, "TestConformance") }

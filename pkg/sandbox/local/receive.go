@@ -16,7 +16,7 @@ import (
 // reached from a folder of the sandbox that was opened before anything ran in it, through no symlink; it is looked at
 // before it is opened, so that a FIFO or device is not; and the tar has as many bytes as its header says, whatever becomes
 // of the file.
-func (s *Sandbox) Receive(ctx context.Context, globs []string) (io.ReadCloser, error) {
+func (s *files) Receive(ctx context.Context, globs []string) (io.ReadCloser, error) {
 	if err := s.check(ctx, "receive"); err != nil {
 		return nil, err
 	}

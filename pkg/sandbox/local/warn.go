@@ -1,0 +1,48 @@
+package local
+
+import (
+	"context"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sbxrun/sbxrun/pkg/sandbox"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/spawner"
+)
+
+// Warnings says what is approximated or not enforced for spec. It starts the process that makes sandboxes, which is how
+// it knows; where that fails, Acquire says why.
+func (p *Provider) Warnings(spec sandbox.Spec) []string {
+	if spec.Local.Isolation == sandbox.IsolationNone {
+		return []string{"isolation none ISOLATES NOTHING: commands run as you, directly on this machine, can read and change whatever you can, and have no limits but timeout and output"}
+	}
+	p.mu.Lock()
+	_, err := p.start(context.Background())
+	cg := p.cgroups
+	p.mu.Unlock()
+	if err != nil {
+		return nil
+	}
+	var lines []string
+	why := ""
+	if cg.Reason != "" {
+		why = " (" + cg.Reason + ")"
+	}
+	if !cg.Enforces("memory") {
+		lines = append(lines, "memory is approximated by looking every 50 ms"+why)
+	}
+	if !cg.Enforces("pids") {
+		lines = append(lines, "pids is limited for the user id of the sandbox, and that it was the reason of a failure is a guess"+why)
+	}
+	if spec.Limits.CPU > 0 && !cg.Enforces("cpu") {
+		lines = append(lines, "cpu is rounded up to whole cores that the sandbox is bound to"+why)
+	}
+	var files unix.Rlimit
+	if n := spec.Limits.Files; n > 0 && unix.Getrlimit(unix.RLIMIT_NOFILE, &files) == nil && uint64(n) > files.Max {
+		lines = append(lines, fmt.Sprintf("files is %d, the limit that sbxrun itself was started with", files.Max))
+	}
+	if spec.Network == sandbox.NetworkHost && !spawner.ScopesAbstractSockets() {
+		lines = append(lines, "network host: the host's abstract unix sockets can be reached too; Linux 6.12 with Landlock closes them")
+	}
+	return lines
+}
