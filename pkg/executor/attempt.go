@@ -43,9 +43,13 @@ func newAttempt(s *sample, number int) *attempt {
 		run: r, sample: s, number: number,
 		ends:       make([]*stepEnd, len(r.layout.all)),
 		stagedStep: make([]bool, len(r.layout.all)),
-		logs:       freshDir{run: r.opts.Dir, path: logPath(r.layout.recipe.Name, s.id, s.number, number)},
-		artifacts:  freshDir{run: r.opts.Dir, path: artifactPath(r.layout.recipe.Name, s.id, s.number)},
-		phases:     make(map[string]float64, 7),
+		logs: freshDir{run: r.opts.Dir, name: func() string {
+			return logPath(r.layout.recipe.Name, s.id, s.number, number)
+		}},
+		artifacts: freshDir{run: r.opts.Dir, name: func() string {
+			return artifactPath(r.layout.recipe.Name, s.id, s.number)
+		}},
+		phases: make(map[string]float64, 7),
 	}
 	a.names = names{base: func() expr.Env { return r.plan.Env(s.row, s.number, r.opts.RunID) }, layout: r.layout}
 	return a
@@ -136,16 +140,20 @@ func (a *attempt) verify(b budget) {
 func (a *attempt) enter(part string, indexes []int, boxes []*box) {
 	a.part = part
 	a.boxes = make([]*box, len(a.run.layout.recipe.Sandboxes))
-	hosts := make(map[string]any, len(boxes))
 	for i, index := range indexes {
 		a.boxes[index] = boxes[i]
-		host := ""
-		if sb, ok := boxes[i].sb.(sandbox.Addressed); ok {
-			host = sb.Host()
-		}
-		hosts[a.boxName(index)] = map[string]any{"host": host}
 	}
-	a.names.setHosts(hosts)
+	a.names.setHosts(func() map[string]any {
+		hosts := make(map[string]any, len(boxes))
+		for i, index := range indexes {
+			host := ""
+			if sb, ok := boxes[i].sb.(sandbox.Addressed); ok {
+				host = sb.Host()
+			}
+			hosts[a.boxName(index)] = map[string]any{"host": host}
+		}
+		return hosts
+	})
 }
 
 // takeDown releases the sandboxes of a part. Commands that still run there, which is only after a panic, end with them.

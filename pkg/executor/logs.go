@@ -17,9 +17,10 @@ import (
 // freshDir is a folder in the run's folder that is made when something is to be put there; what an earlier run left in
 // its place is removed first.
 type freshDir struct {
-	run  string // the run's folder
-	path string // relative to it
+	run  string        // the run's folder
+	name func() string // relative to it; not asked before it is needed
 
+	path string // once it is made: what name says
 	once sync.Once
 	err  error
 	made atomic.Bool
@@ -37,6 +38,7 @@ func logPath(recipe, caseID string, sample, attempt int) string {
 func (d *freshDir) make() error {
 	d.once.Do(func() {
 		defer func() { d.made.Store(d.err == nil) }()
+		d.path = d.name()
 		dir := filepath.Join(d.run, filepath.FromSlash(d.path))
 		if d.err = os.MkdirAll(filepath.Dir(dir), 0o777); d.err != nil {
 			return

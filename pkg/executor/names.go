@@ -15,9 +15,9 @@ type names struct {
 	layout *layout
 
 	mu    sync.Mutex
-	hosts map[string]any // sandbox.NAME
-	steps []seenStep     // those that ended; the last of an id counts
-	env   expr.Env       // made of the above; nil: to be made
+	hosts func() map[string]any // sandbox.NAME
+	steps []seenStep            // those that ended; the last of an id counts
+	env   expr.Env              // made of the above; nil: to be made
 }
 
 // seenStep is a step that later ones can see.
@@ -46,7 +46,10 @@ func (n *names) get() expr.Env {
 	if env == nil {
 		env = expr.Env{}
 	}
-	env["steps"], env["sandbox"] = steps, n.hosts
+	env["steps"] = steps
+	if n.hosts != nil {
+		env["sandbox"] = n.hosts()
+	}
 	n.env = env
 	return env
 }
@@ -68,7 +71,7 @@ func (n *names) add(id string, fields func() map[string]any) {
 }
 
 // setHosts says which sandboxes can be reached, and how.
-func (n *names) setHosts(hosts map[string]any) {
+func (n *names) setHosts(hosts func() map[string]any) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.hosts, n.env = hosts, nil

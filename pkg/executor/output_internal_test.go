@@ -29,7 +29,7 @@ func TestOutput(t *testing.T) {
 	}
 	for i, tt := range tests {
 		for _, size := range []int{1, 7, 4095, 4097, 1 << 20} {
-			o := output{log: logFile{dir: &freshDir{run: dir, path: "logs"}, name: "s", try: i*10 + size, stream: "stdout"}}
+			o := output{log: logFile{dir: &freshDir{run: dir, name: func() string { return "logs" }}, name: "s", try: i*10 + size, stream: "stdout"}}
 			for rest := []byte(tt.text); len(rest) > 0; {
 				n := min(size, len(rest))
 				if w, err := o.Write(rest[:n]); w != n || err != nil {
@@ -52,7 +52,7 @@ func TestOutput(t *testing.T) {
 		}
 	}
 	t.Run("nothing", func(t *testing.T) {
-		o := output{log: logFile{dir: &freshDir{run: dir, path: "none"}, name: "s", stream: "stdout"}}
+		o := output{log: logFile{dir: &freshDir{run: dir, name: func() string { return "none" }}, name: "s", stream: "stdout"}}
 		if s, err := o.close(math.MaxInt64); s.Path != "" || s.SHA256 != "" || err != nil {
 			t.Errorf("%+v, %v", s, err)
 		}
@@ -64,7 +64,7 @@ func TestOutput(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		o := output{log: logFile{dir: &freshDir{run: dir, path: "file/logs"}, name: "s", stream: "stdout"}}
+		o := output{log: logFile{dir: &freshDir{run: dir, name: func() string { return "file/logs" }}, name: "s", stream: "stdout"}}
 		if n, err := o.Write([]byte("x")); n != 1 || err != nil {
 			t.Errorf("the command sees it: %v", err)
 		}

@@ -12,59 +12,69 @@ import (
 // most the samples that run and those whose sandboxes are acquired ahead. The error is that of the reader of rows.
 func (r *run) pool() error {
 	var workers errgroup.Group
-	workers.SetLimit(r.plan.Pool.Size)
-	var ahead []*sample // in the order they are to run
+	work := make(chan *sample) // without a buffer: what was sent has its worker
+	for range min(r.plan.Pool.Size, max(r.plan.Total, 1)) {
+		workers.Go(func() error {
+			for s := range work {
+				r.start(s)
+			}
+			return nil // verdicts are data, and the sink's error has stopped the run
+		})
+	}
+	ahead, err := r.feed(work)
+	for _, s := range ahead {
+		work <- s
+	}
+	close(work)
+	_ = workers.Wait() // no worker returns an error
+	if r.soft.Err() != nil {
+		return nil // which ends the rows too
+	}
+	return err
+}
+
+// feed hands samples to the workers as they have a place. It returns those that were acquired ahead and have none yet.
+func (r *run) feed(work chan<- *sample) (ahead []*sample, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = asPanic(v)
+		}
+	}()
 	var seq int64
-	var rowsErr error
-rows:
 	for row, err := range r.plan.Rows(r.soft) {
 		if err != nil {
-			rowsErr = err
-			break
+			return ahead, err
 		}
 		for number := 1; number <= max(1, r.layout.recipe.Samples); number++ {
 			seq++
 			s := &sample{run: r, row: row, id: shownID(r.events.mask, row), number: number, seq: seq, made: time.Now()}
 			warm := r.warm()
 			for len(ahead) > 0 && len(ahead) >= warm {
-				r.launch(&workers, ahead[0]) // waits for a place
+				work <- ahead[0] // waits for a place
 				ahead = ahead[1:]
 			}
 			if r.stopped() != "" {
-				break rows
+				return ahead, nil
 			}
 			if warm == 0 {
-				r.launch(&workers, s)
+				work <- s
 				continue
 			}
 			r.leaseAhead(s)
 			ahead = append(ahead, s)
 		}
 	}
-	for _, s := range ahead {
-		r.launch(&workers, s)
-	}
-	_ = workers.Wait() // no worker returns an error: verdicts are data, and the sink's error has stopped the run
-	if rowsErr != nil && r.soft.Err() != nil {
-		r.stopped() // notes the interruption, which ended the rows
-		return nil
-	}
-	return rowsErr
+	return ahead, nil
 }
 
-// launch waits for a place among the workers and runs a sample there, unless the run is stopped then.
-func (r *run) launch(workers *errgroup.Group, s *sample) {
-	workers.Go(func() error {
-		if r.stopped() != "" {
-			r.giveUp(s)
-			return nil
-		}
-		r.progress.mu.Lock()
-		r.progress.started++
-		r.progress.mu.Unlock()
-		r.progress.ended(r.guarded(s), r.opts.MaxFailures)
-		return nil
-	})
+// start runs a sample, unless the run was stopped while it waited for its place.
+func (r *run) start(s *sample) {
+	if r.stopped() != "" {
+		r.giveUp(s)
+		return
+	}
+	r.progress.begin()
+	r.progress.ended(r.guarded(s), r.opts.MaxFailures)
 }
 
 // guarded executes a sample. A panic of it ends as its result.

@@ -80,15 +80,15 @@ func Run(ctx context.Context, p *plan.Plan, opts Options) (Result, error) {
 	if r.envs, err = newEnvironments(p.Recipe, p.Secrets); err != nil {
 		return Result{}, err
 	}
-	r.events.send(event.Event{Type: event.TypeRecipeStart, RecipeStart: r.start()})
+	r.events.send(event.Event{Type: event.TypeRecipeStart, RecipeStart: r.describe()})
 	if r.specs, err = newSpecs(p, r.layout, opts.Provider, r.events); err == nil {
 		err = r.pool()
 	}
 	return r.finish(err)
 }
 
-// start describes the recipe.
-func (r *run) start() *event.RecipeStart {
+// describe is what recipe.start tells.
+func (r *run) describe() *event.RecipeStart {
 	rec := r.layout.recipe
 	s := &event.RecipeStart{
 		File: defaultTo(r.opts.File, rec.Path), Digest: r.plan.Digest, Description: rec.Description, HasCases: rec.Cases != nil,
@@ -113,8 +113,11 @@ func (r *run) finish(err error) (Result, error) {
 	if sinkErr := r.events.err(); sinkErr != nil {
 		err = sinkErr
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		r.progress.stop(StoppedError)
+	case r.soft.Err() != nil:
+		r.progress.stop(StoppedInterrupt)
 	}
 	if err == nil {
 		err = r.progress.unsupported
@@ -185,6 +188,13 @@ func (p *progress) stop(why string) {
 	if p.stopped == "" {
 		p.stopped = why
 	}
+	p.mu.Unlock()
+}
+
+// begin counts a sample that starts.
+func (p *progress) begin() {
+	p.mu.Lock()
+	p.started++
 	p.mu.Unlock()
 }
 
