@@ -1,140 +1,89 @@
-// Package seccomp compiles the filter of system calls that commands in a sandbox run under. It refuses what reaches for
-// parts of the kernel that are shared with the host and that no ordinary program needs; what user and group ids,
-// namespaces and missing capabilities forbid already is not repeated, but where the kernel has had holes.
+// Package seccomp compiles the filter of system calls that commands of a sandbox run under. The sandbox's walls are its
+// namespaces, its user and the capabilities that it does not have; the filter closes what those leave open (sockets and
+// keys that no namespace keeps apart, input faked on terminals) and takes away parts of the kernel that ordinary programs
+// do not need and that walls were broken through before. Installing the filter is the caller's.
+//
+// It is a list of refusals, so that programs of tomorrow run. Debuggers run too: ptrace and its like reach only
+// processes of the same user, which are the sandbox's own.
 package seccomp
 
 import (
 	"fmt"
 
-	lib "github.com/elastic/go-seccomp-bpf"
-	"github.com/elastic/go-seccomp-bpf/arch"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
 
-// refused are answered with EPERM.
-var refused = []string{
-	// Making and joining namespaces and mounts; clone and unshare are looked at below.
-	"setns", "mount", "umount2", "pivot_root", "chroot", "move_mount", "open_tree", "fsopen", "fsconfig", "fsmount", "fspick",
-	"mount_setattr",
-	// Keys are not kept apart by namespaces.
-	"keyctl", "add_key", "request_key",
-	// Large parts of the kernel that hostile programs have made much of.
-	"bpf", "perf_event_open", "userfaultfd", "io_uring_setup", "io_uring_enter", "io_uring_register", "fanotify_init",
-	// Files by handle go around mounts.
-	"open_by_handle_at",
-	// The machine's own.
-	"kexec_load", "kexec_file_load", "init_module", "finit_module", "delete_module", "reboot", "swapon", "swapoff", "acct",
-	"quotactl", "syslog", "settimeofday", "clock_settime", "lookup_dcookie", "nfsservctl", "vhangup", "iopl", "ioperm",
-	"modify_ldt", "sethostname", "setdomainname",
+// Options of Filter.
+type Options struct {
+	// NoMemfd refuses files in memory without a name: where memory is limited by adding up what processes have mapped,
+	// they would escape it.
+	NoMemfd bool
 }
 
-// namespaces are the flags of clone and unshare that are refused.
-var namespaces = []uint64{
-	unix.CLONE_NEWUSER, unix.CLONE_NEWNS, unix.CLONE_NEWPID, unix.CLONE_NEWNET, unix.CLONE_NEWIPC, unix.CLONE_NEWUTS,
-	unix.CLONE_NEWCGROUP,
+// Filter returns the program for SECCOMP_SET_MODE_FILTER, for this architecture. Calls of another ABI, which have other
+// numbers (int 0x80 and x32 on amd64, 32 bit programs on arm64), kill the process.
+func Filter(o Options) ([]unix.SockFilter, error) {
+	instructions := program(o)
+	raw, err := bpf.Assemble(instructions)
+	if err != nil {
+		return nil, fmt.Errorf("seccomp: %w", err)
+	}
+	filter := make([]unix.SockFilter, len(raw))
+	for i, r := range raw {
+		filter[i] = unix.SockFilter{Code: r.Op, Jt: r.Jt, Jf: r.Jf, K: r.K}
+	}
+	return filter, nil
 }
 
-// cloneNewTime is a flag of unshare; in clone the bit is part of the exit signal.
-const cloneNewTime = 0x80
+// refused are answered with EPERM, as without the capability that most of them need.
+var refused = []uint32{
+	// Namespaces and mounts. Making namespaces is looked at below.
+	unix.SYS_SETNS, unix.SYS_MOUNT, unix.SYS_UMOUNT2, unix.SYS_PIVOT_ROOT, unix.SYS_CHROOT, unix.SYS_MOVE_MOUNT,
+	unix.SYS_OPEN_TREE, unix.SYS_OPEN_TREE_ATTR, unix.SYS_FSOPEN, unix.SYS_FSCONFIG, unix.SYS_FSMOUNT, unix.SYS_FSPICK,
+	unix.SYS_MOUNT_SETATTR,
+	// Keys belong to users and sessions, which sandboxes one after the other may share.
+	unix.SYS_KEYCTL, unix.SYS_ADD_KEY, unix.SYS_REQUEST_KEY,
+	// Large parts of the kernel that are open to every user and have let many out.
+	unix.SYS_BPF, unix.SYS_PERF_EVENT_OPEN, unix.SYS_USERFAULTFD, unix.SYS_IO_URING_SETUP, unix.SYS_IO_URING_ENTER,
+	unix.SYS_IO_URING_REGISTER, unix.SYS_FANOTIFY_INIT, unix.SYS_MEMFD_SECRET,
+	// A handle opens a file wherever it is mounted.
+	unix.SYS_OPEN_BY_HANDLE_AT,
+	// The machine as a whole.
+	unix.SYS_KEXEC_LOAD, unix.SYS_KEXEC_FILE_LOAD, unix.SYS_INIT_MODULE, unix.SYS_FINIT_MODULE, unix.SYS_DELETE_MODULE,
+	unix.SYS_REBOOT, unix.SYS_SWAPON, unix.SYS_SWAPOFF, unix.SYS_ACCT, unix.SYS_QUOTACTL, unix.SYS_QUOTACTL_FD, unix.SYS_SYSLOG,
+	unix.SYS_SETTIMEOFDAY, unix.SYS_CLOCK_SETTIME, unix.SYS_LOOKUP_DCOOKIE, unix.SYS_NFSSERVCTL, unix.SYS_VHANGUP,
+}
 
-// Offsets in struct seccomp_data. Arguments are 64 bits wide; the low half comes first on both architectures.
+// namespaces are the flags of clone and unshare that make namespaces.
+const namespaces = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC |
+	unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
+
+// typeMask are the bits of socket's second argument that are not flags.
+const typeMask = 0xf
+
+// checks look at arguments of calls. Only the low 32 bits count: the kernel takes no more of these arguments, and a
+// comparison of 64 could be led past by a bit that the kernel drops.
+var checks = []check{
+	{call: unix.SYS_CLONE, arg: 0, mask: namespaces, only: []uint32{0}, answer: unix.EPERM},
+	// In clone CLONE_NEWTIME is part of the signal.
+	{call: unix.SYS_UNSHARE, arg: 0, mask: namespaces | unix.CLONE_NEWTIME, only: []uint32{0}, answer: unix.EPERM},
+	// Input faked on a terminal, which may be one that a mount brought in.
+	{call: unix.SYS_IOCTL, arg: 1, except: []uint32{unix.TIOCSTI, unix.TIOCLINUX}, answer: unix.EPERM},
+	// Other families are not kept apart by network namespaces (vsock reaches the machine that a virtual machine runs on),
+	// or are large and rarely used parts of the kernel. Of netlink, getifaddrs and with it most runtimes need routes.
+	{call: unix.SYS_SOCKET, arg: 0, only: []uint32{unix.AF_UNIX, unix.AF_INET, unix.AF_INET6, unix.AF_NETLINK}, answer: unix.EAFNOSUPPORT},
+	{call: unix.SYS_SOCKET, when: unix.AF_NETLINK, arg: 2, only: []uint32{unix.NETLINK_ROUTE}, answer: unix.EPROTONOSUPPORT},
+	{call: unix.SYS_SOCKET, when: unix.AF_INET, arg: 1, mask: typeMask, except: []uint32{unix.SOCK_PACKET}, answer: unix.ESOCKTNOSUPPORT},
+	{call: unix.SYS_SOCKETPAIR, arg: 0, only: []uint32{unix.AF_UNIX}, answer: unix.EAFNOSUPPORT},
+	// Linux, Linux for 32 bits, each also without randomised addresses (debuggers) or with an old version number, and
+	// the question for what is set. The rest brings back the gaps of other and older systems.
+	{call: unix.SYS_PERSONALITY, arg: 0, mask: ^uint32(perLinux32 | uname26 | addrNoRandomize), only: []uint32{0, ^uint32(perLinux32 | uname26 | addrNoRandomize)}, answer: unix.EPERM},
+}
+
+// Of linux/personality.h.
 const (
-	offsetNumber = 0
-	offsetArch   = 4
-	offsetArg    = 16
+	perLinux32      = 0x0008
+	uname26         = 0x0020000
+	addrNoRandomize = 0x0040000
 )
-
-// x32 is the bit that marks calls of the x32 ABI on amd64.
-const x32 = 0x40000000
-
-// Compile returns the filter for this machine's architecture.
-func Compile() ([]bpf.RawInstruction, error) {
-	info, err := arch.GetInfo("")
-	if err != nil {
-		return nil, fmt.Errorf("seccomp: %w", err)
-	}
-	number := func(name string) (uint32, bool) {
-		n, ok := info.SyscallNames[name]
-		return uint32(n), ok
-	}
-	kill, deny := bpf.RetConstant{Val: uint32(lib.ActionKillProcess)}, bpf.RetConstant{Val: uint32(lib.ActionErrno) | uint32(unix.EPERM)}
-
-	// The library lets calls of another architecture through to the default action: end them first.
-	prog := []bpf.Instruction{
-		bpf.LoadAbsolute{Off: offsetArch, Size: 4},
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(info.ID), SkipTrue: 1},
-		kill,
-		bpf.LoadAbsolute{Off: offsetNumber, Size: 4},
-	}
-	if info.ID == arch.X86_64.ID {
-		prog = append(prog, bpf.JumpIf{Cond: bpf.JumpLessThan, Val: x32, SkipTrue: 1}, kill)
-	}
-	// The kernel takes 32 bits of these arguments, so only those are compared: the library compares 64, and a bit set
-	// above would go past it.
-	for _, l := range []struct {
-		call   string
-		arg    uint32
-		values []uint32
-		allow  bool // values are what is allowed, else what is refused
-		answer unix.Errno
-	}{
-		{"ioctl", 1, []uint32{unix.TIOCSTI, unix.TIOCLINUX}, false, unix.EPERM},
-		{"socket", 0, []uint32{unix.AF_UNIX, unix.AF_INET, unix.AF_INET6, unix.AF_NETLINK}, true, unix.EAFNOSUPPORT},
-		{"socketpair", 0, []uint32{unix.AF_UNIX}, true, unix.EAFNOSUPPORT},
-		{"personality", 0, []uint32{0, 8, 0x20000, 0x20008, 0x40000, 0xffffffff}, true, unix.EPERM},
-	} {
-		n, ok := number(l.call)
-		if !ok {
-			continue
-		}
-		answer := bpf.RetConstant{Val: uint32(lib.ActionErrno) | uint32(l.answer)}
-		body := []bpf.Instruction{bpf.LoadAbsolute{Off: offsetArg + 8*l.arg, Size: 4}}
-		for i, v := range l.values {
-			left := uint8(len(l.values) - 1 - i)
-			if l.allow {
-				left++ // over the answer
-			}
-			body = append(body, bpf.JumpIf{Cond: bpf.JumpEqual, Val: v, SkipTrue: left})
-		}
-		if !l.allow { // no value matched: over the answer
-			body = append(body[:len(body)-1], bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: l.values[len(l.values)-1], SkipTrue: 1})
-		}
-		body = append(body, answer, bpf.LoadAbsolute{Off: offsetNumber, Size: 4})
-		prog = append(prog, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: n, SkipTrue: uint8(len(body))})
-		prog = append(prog, body...)
-	}
-	// Flags of clone3 are in memory, where a filter cannot look: with ENOSYS programs go on to clone.
-	if n, ok := number("clone3"); ok {
-		prog = append(prog, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: n, SkipTrue: 1}, bpf.RetConstant{Val: uint32(lib.ActionErrno) | uint32(unix.ENOSYS)})
-	}
-	if n, ok := number("quotactl_fd"); ok {
-		prog = append(prog, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: n, SkipTrue: 1}, deny)
-	}
-
-	group := lib.SyscallGroup{Action: lib.ActionErrno}
-	for _, name := range refused {
-		if _, ok := number(name); ok { // not every architecture has all of them
-			group.Names = append(group.Names, name)
-		}
-	}
-	refuseFlag := func(call string, flag uint64) {
-		group.NamesWithCondtions = append(group.NamesWithCondtions, lib.NameWithConditions{
-			Name: call, Conditions: lib.ArgumentConditions{{Argument: 0, Operation: lib.BitsSet, Value: flag}},
-		})
-	}
-	for _, flag := range namespaces {
-		refuseFlag("clone", flag)
-		refuseFlag("unshare", flag)
-	}
-	refuseFlag("unshare", cloneNewTime)
-	rest, err := (&lib.Policy{DefaultAction: lib.ActionAllow, Syscalls: []lib.SyscallGroup{group}}).Assemble()
-	if err != nil {
-		return nil, fmt.Errorf("seccomp: %w", err)
-	}
-	raw, err := bpf.Assemble(append(prog, rest...))
-	if err != nil {
-		return nil, fmt.Errorf("seccomp: %w", err)
-	}
-	return raw, nil
-}

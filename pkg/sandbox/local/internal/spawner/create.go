@@ -238,8 +238,22 @@ func (b *box) overlay(p *rawclone.Program, disk, root string) error {
 		p.Call("make the overlay", unix.SYS_MKDIRAT, unix.AT_FDCWD, disk+d, 0o755)
 		b.give(p, disk+d)
 	}
-	options := fmt.Sprintf("lowerdir=%slower,upperdir=%supper,workdir=%swork", stash, disk, disk)
-	if !b.server.slots.privileged {
+	lower := make([]string, 0, len(b.shape.layers))
+	for _, l := range b.shape.layers {
+		if b.shape.owner == nil {
+			lower = append(lower, stash+l)
+			continue
+		}
+		at := stash + l + "-mapped"
+		if err := b.mapped(p, stash+l, at, *b.shape.owner); err != nil {
+			return err
+		}
+		lower = append(lower, at)
+	}
+	options := fmt.Sprintf("lowerdir=%s,upperdir=%supper,workdir=%swork", strings.Join(lower, ":"), disk, disk)
+	if b.server.slots.privileged {
+		options += ",metacopy=on"
+	} else {
 		options += ",userxattr"
 	}
 	p.Call("mount the overlay", unix.SYS_MOUNT, "overlay", root, "overlay", mountFlags, options)
@@ -266,14 +280,19 @@ func (b *box) late(p *rawclone.Program, l late, root string) error {
 		p.Call("mount "+l.target, unix.SYS_MOUNT, l.source, root+l.target, "", unix.MS_BIND|unix.MS_REC, 0)
 		return nil
 	}
-	space, err := b.slot.space(*l.owner)
+	return b.mapped(p, l.source, root+l.target, *l.owner)
+}
+
+// mapped mounts something with the sandbox's user in the place of owner.
+func (b *box) mapped(p *rawclone.Program, source, target string, owner ids) error {
+	space, err := b.slot.idmap(owner)
 	if err != nil {
 		return err
 	}
 	attr := &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(space)}
-	p.Call("mount "+l.target, unix.SYS_OPEN_TREE, at, l.source, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC).Save(regA)
-	p.Call("mount "+l.target+" with the sandbox's user as its owner", unix.SYS_MOUNT_SETATTR, regA, "", unix.AT_EMPTY_PATH, unsafe.Pointer(attr), unsafe.Sizeof(*attr))
-	p.Call("mount "+l.target, unix.SYS_MOVE_MOUNT, regA, "", at, root+l.target, unix.MOVE_MOUNT_F_EMPTY_PATH)
+	p.Call("mount "+target, unix.SYS_OPEN_TREE, unix.AT_FDCWD, source, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC).Save(regA)
+	p.Call("mount "+target+" with the sandbox's user as its owner", unix.SYS_MOUNT_SETATTR, regA, "", unix.AT_EMPTY_PATH, unsafe.Pointer(attr), unsafe.Sizeof(*attr))
+	p.Call("mount "+target, unix.SYS_MOVE_MOUNT, regA, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH)
 	return nil
 }
 

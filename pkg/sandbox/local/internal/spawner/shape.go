@@ -23,7 +23,9 @@ import (
 type shape struct {
 	ns      int // descriptor of the namespace
 	path    string
-	overlay bool // the root is not the sandbox's; the sandbox makes it of stash/lower
+	overlay bool     // the sandbox makes its root of layers
+	layers  []string // in the stash, the uppermost first
+	owner   *ids     // of the files in the layers, where that is to appear as the sandbox's user; nil: it does already
 	inside  ids
 	late    []late
 	used    uint64
@@ -284,25 +286,6 @@ func (b *builder) addLate(source, target string, writable bool) error {
 	return b.clone(source, l.source, l.file, !writable)
 }
 
-// collectOverlay makes the root an overlay over a folder.
-func (b *builder) collectOverlay(dir string) error {
-	b.sh.overlay, b.sh.path = true, defaultPath
-	info, err := os.Stat(dir)
-	if err != nil {
-		return kinded(sandbox.KindUnsupported, "rootfs: %w", err)
-	}
-	if !info.IsDir() {
-		return kinded(sandbox.KindUnsupported, "rootfs: %s is not a folder", dir)
-	}
-	for _, p := range append([]string{"/etc"}, own...) {
-		// A symlink in their place would lead the mount elsewhere.
-		if info, err := os.Lstat(dir + p); err == nil && !info.IsDir() && p != "/dev/shm" && p != "/dev/pts" {
-			return kinded(sandbox.KindUnsupported, "rootfs: %s%s is not a folder", dir, p)
-		}
-	}
-	return b.clone(dir, stash+"lower", false, true)
-}
-
 // populate makes what the root itself holds.
 func (b *builder) populate(t hostfs.Tree) error {
 	for _, d := range t.Dirs {
@@ -347,7 +330,7 @@ func (b *builder) mountStash() error {
 	if err := unix.Mount("tmpfs", b.root+stash, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755,size=64k"); err != nil {
 		return fmt.Errorf("mount the stash: %w", err)
 	}
-	for _, d := range []string{"disk", "new"} {
+	for _, d := range []string{"disk", "new", "lower-mapped", "layer-mapped"} {
 		if err := os.Mkdir(b.root+stash+d, 0o755); err != nil {
 			return err
 		}

@@ -38,7 +38,8 @@ type slots struct {
 type slot struct {
 	uid, gid int
 	mu       sync.Mutex
-	spaces   map[ids]int // user namespaces, by what they call the slot's ids
+	spaces   map[ids]int // user namespaces of sandboxes, by what they call the slot's ids
+	idmaps   map[ids]int // user namespaces for id-mapped mounts, by who appears as the slot's user
 }
 
 type ids struct{ uid, gid int }
@@ -51,7 +52,7 @@ func (s *slots) get() (*slot, error) {
 		s.free = s.free[:n-1]
 		return sl, nil
 	}
-	sl := &slot{spaces: map[ids]int{}}
+	sl := &slot{spaces: map[ids]int{}, idmaps: map[ids]int{}}
 	if s.privileged {
 		if s.lock == nil {
 			if err := s.takeBlock(); err != nil {
@@ -108,14 +109,39 @@ func (sl *slot) space(inside ids) (fd int, err error) {
 	if fd, ok := sl.spaces[inside]; ok {
 		return fd, nil
 	}
-	if fd, err = newUserNamespace(inside, ids{sl.uid, sl.gid}); err == nil {
+	if fd, err = newUserNamespace([][3]int{{inside.uid, sl.uid, 1}}, [][3]int{{inside.gid, sl.gid, 1}}); err == nil {
 		sl.spaces[inside] = fd
 	}
 	return fd, err
 }
 
-// newUserNamespace makes a user namespace that maps one user and group id. It stays as long as the descriptor.
-func newUserNamespace(inside, outside ids) (fd int, err error) {
+// idmap returns a user namespace for mounts in which the slot's user takes the place of owner. Others keep their ids:
+// nobody, not even root, could do anything with files of users that are not in the map.
+func (sl *slot) idmap(owner ids) (fd int, err error) {
+	sl.mu.Lock()
+	defer sl.mu.Unlock()
+	if fd, ok := sl.idmaps[owner]; ok {
+		return fd, nil
+	}
+	lines := func(owner, slot int) [][3]int {
+		l := [][3]int{{owner, slot, 1}}
+		if owner > 0 {
+			l = append(l, [3]int{0, 0, owner})
+		}
+		if owner+1 < firstID {
+			l = append(l, [3]int{owner + 1, owner + 1, firstID - owner - 1})
+		}
+		return l
+	}
+	if fd, err = newUserNamespace(lines(owner.uid, sl.uid), lines(owner.gid, sl.gid)); err == nil {
+		sl.idmaps[owner] = fd
+	}
+	return fd, err
+}
+
+// newUserNamespace makes a user namespace with these maps, of lines of the first id inside, outside, and how many. It
+// stays as long as the descriptor.
+func newUserNamespace(uids, gids [][3]int) (fd int, err error) {
 	var pp [2]int
 	if err := unix.Pipe2(pp[:], unix.O_CLOEXEC); err != nil {
 		return -1, err
@@ -136,11 +162,12 @@ func newUserNamespace(inside, outside ids) (fd int, err error) {
 		c.Close()
 	}()
 	dir := fmt.Sprintf("/proc/%d/", c.PID)
-	for _, m := range []struct {
-		file            string
-		inside, outside int
-	}{{"uid_map", inside.uid, outside.uid}, {"gid_map", inside.gid, outside.gid}} {
-		if err := os.WriteFile(dir+m.file, fmt.Appendf(nil, "%d %d 1\n", m.inside, m.outside), 0); err != nil {
+	for file, lines := range map[string][][3]int{"uid_map": uids, "gid_map": gids} {
+		var text []byte
+		for _, l := range lines {
+			text = fmt.Appendf(text, "%d %d %d\n", l[0], l[1], l[2])
+		}
+		if err := os.WriteFile(dir+file, text, 0); err != nil {
 			return -1, fmt.Errorf("user namespace: %w", err)
 		}
 	}

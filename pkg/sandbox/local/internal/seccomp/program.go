@@ -1,0 +1,89 @@
+package seccomp
+
+import (
+	"slices"
+
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+)
+
+// check refuses a call by one of its arguments.
+type check struct {
+	call uint32
+	when uint32 // if not zero, only calls with this first argument
+	arg  uint32
+	mask uint32 // bits that are looked at; zero: all
+	// Either only these values are let through, or all except these.
+	only, except []uint32
+	answer       unix.Errno
+}
+
+// Offsets in struct seccomp_data of linux/seccomp.h. Arguments have 64 bits; the low half comes first on both
+// architectures.
+const (
+	offsetNumber = 0
+	offsetArch   = 4
+	offsetArgs   = 16
+)
+
+func load(offset uint32) bpf.Instruction { return bpf.LoadAbsolute{Off: offset, Size: 4} }
+
+func answer(e unix.Errno) bpf.Instruction {
+	return bpf.RetConstant{Val: unix.SECCOMP_RET_ERRNO | uint32(e)}
+}
+
+var kill = bpf.RetConstant{Val: unix.SECCOMP_RET_KILL_PROCESS}
+
+// program is the whole filter. Whatever does not look at arguments comes to the same end for every call of its number,
+// which the kernel works out beforehand (since Linux 5.11), so that its length costs nothing.
+func program(o Options) []bpf.Instruction {
+	p := []bpf.Instruction{load(offsetArch), bpf.JumpIf{Cond: bpf.JumpEqual, Val: auditArch, SkipTrue: 1}, kill}
+	p = append(p, foreignNumbers...)
+	// The flags of clone3 are in memory, where a filter cannot look. Programs go on to clone where it is not there.
+	p = append(p, refuse(unix.ENOSYS, unix.SYS_CLONE3)...)
+	p = append(p, refuse(unix.EPERM, slices.Concat(refused, refusedHere)...)...)
+	if o.NoMemfd {
+		p = append(p, refuse(unix.EPERM, unix.SYS_MEMFD_CREATE)...)
+	}
+	for _, c := range checks {
+		p = append(p, c.compile()...)
+	}
+	return append(p, bpf.RetConstant{Val: unix.SECCOMP_RET_ALLOW})
+}
+
+// refuse answers calls by their numbers.
+func refuse(e unix.Errno, calls ...uint32) []bpf.Instruction {
+	p := []bpf.Instruction{load(offsetNumber)}
+	for i, n := range calls {
+		p = append(p, bpf.JumpIf{Cond: bpf.JumpEqual, Val: n, SkipTrue: uint8(len(calls) - i)})
+	}
+	return append(p, bpf.Jump{Skip: 1}, answer(e))
+}
+
+func (c check) compile() []bpf.Instruction {
+	// From the end: what is jumped over has to be known.
+	end := []bpf.Instruction{answer(c.answer)}
+	values, hit := c.only, 1 // a value that is let through jumps over the answer
+	if c.except != nil {
+		end = []bpf.Instruction{bpf.Jump{Skip: 1}, answer(c.answer)}
+		values = c.except // a value that is refused jumps over the jump
+	}
+	test := []bpf.Instruction{load(offsetArgs + 8*c.arg)}
+	if c.mask != 0 {
+		test = append(test, bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: c.mask})
+	}
+	for i, v := range values {
+		test = append(test, bpf.JumpIf{Cond: bpf.JumpEqual, Val: v, SkipTrue: uint8(len(values) - 1 - i + hit)})
+	}
+	body := append(test, end...)
+	if c.when != 0 {
+		body = slices.Concat([]bpf.Instruction{
+			load(offsetArgs),
+			bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: c.when, SkipTrue: uint8(len(body))},
+		}, body)
+	}
+	return slices.Concat([]bpf.Instruction{
+		load(offsetNumber),
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: c.call, SkipTrue: uint8(len(body))},
+	}, body)
+}
