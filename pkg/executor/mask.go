@@ -21,7 +21,8 @@ const minMaskedPart = 4
 // both as they read in base64 (at any of the three alignments within a longer text), hex, a URL or a JSON string.
 // A nil *masker replaces nothing. It is safe for concurrent use.
 type masker struct {
-	patterns [][]byte // longest first
+	patterns [][]byte      // longest first
+	byFirst  [256][][]byte // the same by their first byte
 	longest  int
 }
 
@@ -62,6 +63,9 @@ func newMasker(secrets map[string]string) *masker {
 		return bytes.Compare(a, b)
 	})
 	m.longest = len(m.patterns[0])
+	for _, p := range m.patterns {
+		m.byFirst[p[0]] = append(m.byFirst[p[0]], p)
+	}
 	return m
 }
 
@@ -145,7 +149,7 @@ func (m *masker) replace(buf []byte, final bool, emit func([]byte)) (keep []byte
 // beginning returns the first place in buf from which on all of buf may be the beginning of a secret.
 func (m *masker) beginning(buf []byte) int {
 	for i := max(0, len(buf)-m.longest+1); i < len(buf); i++ {
-		for _, p := range m.patterns {
+		for _, p := range m.byFirst[buf[i]] {
 			if len(p) > len(buf)-i && bytes.HasPrefix(p, buf[i:]) {
 				return i
 			}

@@ -3,6 +3,7 @@ package executor_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -16,17 +17,16 @@ import (
 
 func TestPoolBoundsSandboxes(t *testing.T) {
 	tests := []struct {
-		name   string
-		pool   string
-		boxes  string
-		steps  string
-		most   int64 // sandboxes at once
-		before bool  // sandboxes are acquired before their samples start
+		name  string
+		pool  string
+		boxes string
+		steps string
+		most  int64 // sandboxes at once
 	}{
-		{"no warm ones", "{size: 3, warm: 0}", "", "[{name: a, run: sleep 0.002}]", 3, false},
-		{"warm ones", "{size: 2, warm: 3}", "", "[{name: a, run: sleep 0.002}]", 5, true},
-		{"auto is none where acquiring is quick", "{size: 2}", "", "[{name: a, run: sleep 0.002}]", 2, false},
-		{"several in a sample", "{size: 2, warm: 1}", "sandboxes: {one: {}, two: {}}\n", "[{name: a, sandbox: one, run: sleep 0.002}, {name: b, sandbox: two, run: 'true'}]", 6, true},
+		{"no warm ones", "{size: 3, warm: 0}", "", "[{name: a, run: sleep 0.002}]", 3},
+		{"warm ones", "{size: 2, warm: 3}", "", "[{name: a, run: sleep 0.002}]", 5},
+		{"auto is none where acquiring is quick", "{size: 2}", "", "[{name: a, run: sleep 0.002}]", 2},
+		{"several in a sample", "{size: 2, warm: 1}", "sandboxes: {one: {}, two: {}}\n", "[{name: a, sandbox: one, run: sleep 0.002}, {name: b, sandbox: two, run: 'true'}]", 6},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -230,6 +230,49 @@ func TestInfraRetries(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// What runs in a sandbox that code under test kills never looks like an error of infrastructure.
+func TestDeathIsNoError(t *testing.T) {
+	b := newBench(t)
+	b.programs = programs
+	b.plan.Jobs = 4
+	steps := "{name: d, argv: [die]}"
+	for i := range 20 {
+		steps += fmt.Sprintf(", {name: s%d, run: 'true'}", i)
+	}
+	b.run("cases: {matrix: {n: [1, 2, 3, 4, 5, 6, 7, 8]}}\nsteps: [{name: server, background: true, argv: [hang]}, {parallel: [" + steps + "]}]")
+	for id, s := range b.samples() {
+		if outcome(s) != "failed/signal" {
+			t.Errorf("%s: %s: %s", id, outcome(s), s.Message)
+		}
+	}
+}
+
+func TestRecipeEvents(t *testing.T) {
+	b := newBench(t)
+	b.opts.File = "recipes/demo.yaml"
+	b.opts.Gates = func(gates []event.Gate) []event.GateResult {
+		if n := len(b.samples()); n != 6 {
+			t.Errorf("gates are judged after %d samples", n)
+		}
+		return []event.GateResult{{Gate: gates[0], Held: true}}
+	}
+	b.run("cases: {matrix: {n: [1, 2, 3]}}\nsamples: 2\nvars: {k: v}\npool: {size: 3}\ngates: [pass_rate > 0.5]\nsteps: [{name: a, run: 'true'}]")
+	start := b.events[0].RecipeStart
+	if start == nil || start.File != "recipes/demo.yaml" || !start.HasCases || start.Samples != 2 || start.Total != 6 || start.Pool != 3 ||
+		start.Vars["k"] != "v" || len(start.Gates) != 1 || start.Gates[0].Source != "pass_rate > 0.5" || start.Digest == "" {
+		t.Errorf("%+v", start)
+	}
+	end := b.events[len(b.events)-1].RecipeEnd
+	if end == nil || len(end.Gates) != 1 || !end.Gates[0].Held || end.Stopped != "" || end.NotRun != 0 {
+		t.Errorf("%+v", end)
+	}
+	for _, e := range b.events {
+		if e.Recipe != "demo" || e.Time.IsZero() {
+			t.Errorf("%+v", e)
+		}
 	}
 }
 
