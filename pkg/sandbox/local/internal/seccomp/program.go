@@ -61,29 +61,29 @@ func refuse(e unix.Errno, calls ...uint32) []bpf.Instruction {
 }
 
 func (c check) compile() []bpf.Instruction {
-	// From the end: what is jumped over has to be known.
-	end := []bpf.Instruction{answer(c.answer)}
-	values, hit := c.only, 1 // a value that is let through jumps over the answer
+	// A value that is found jumps over the next instruction: the answer, or the jump over the answer.
+	values, end := c.only, []bpf.Instruction{answer(c.answer)}
 	if c.except != nil {
-		end = []bpf.Instruction{bpf.Jump{Skip: 1}, answer(c.answer)}
-		values = c.except // a value that is refused jumps over the jump
+		values, end = c.except, []bpf.Instruction{bpf.Jump{Skip: 1}, answer(c.answer)}
 	}
-	test := []bpf.Instruction{load(offsetArgs + 8*c.arg)}
+	body := []bpf.Instruction{load(offsetArgs + 8*c.arg)}
 	if c.mask != 0 {
-		test = append(test, bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: c.mask})
+		body = append(body, bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: c.mask})
 	}
 	for i, v := range values {
-		test = append(test, bpf.JumpIf{Cond: bpf.JumpEqual, Val: v, SkipTrue: uint8(len(values) - 1 - i + hit)})
+		body = append(body, bpf.JumpIf{Cond: bpf.JumpEqual, Val: v, SkipTrue: uint8(len(values) - i)})
 	}
-	body := append(test, end...)
+	body = append(body, end...)
 	if c.when != 0 {
-		body = slices.Concat([]bpf.Instruction{
-			load(offsetArgs),
-			bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: c.when, SkipTrue: uint8(len(body))},
-		}, body)
+		body = onlyIf(offsetArgs, c.when, body)
 	}
+	return onlyIf(offsetNumber, c.call, body)
+}
+
+// onlyIf jumps over body unless a field has a value.
+func onlyIf(field, value uint32, body []bpf.Instruction) []bpf.Instruction {
 	return slices.Concat([]bpf.Instruction{
-		load(offsetNumber),
-		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: c.call, SkipTrue: uint8(len(body))},
+		load(field),
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: value, SkipTrue: uint8(len(body))},
 	}, body)
 }

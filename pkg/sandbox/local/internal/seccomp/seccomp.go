@@ -76,9 +76,12 @@ var checks = []check{
 	{call: unix.SYS_SOCKET, when: unix.AF_NETLINK, arg: 2, only: []uint32{unix.NETLINK_ROUTE}, answer: unix.EPROTONOSUPPORT},
 	{call: unix.SYS_SOCKET, when: unix.AF_INET, arg: 1, mask: typeMask, except: []uint32{unix.SOCK_PACKET}, answer: unix.ESOCKTNOSUPPORT},
 	{call: unix.SYS_SOCKETPAIR, arg: 0, only: []uint32{unix.AF_UNIX}, answer: unix.EAFNOSUPPORT},
-	// Linux, Linux for 32 bits, each also without randomised addresses (debuggers) or with an old version number, and
-	// the question for what is set. The rest brings back the gaps of other and older systems.
-	{call: unix.SYS_PERSONALITY, arg: 0, mask: ^uint32(perLinux32 | uname26 | addrNoRandomize), only: []uint32{0, ^uint32(perLinux32 | uname26 | addrNoRandomize)}, answer: unix.EPERM},
+	// Linux and Linux for 32 bits, with and without random addresses, which debuggers turn off, and an old version number;
+	// and the question for what is set. The rest brings back gaps of older systems.
+	{call: unix.SYS_PERSONALITY, arg: 0, answer: unix.EPERM, only: []uint32{
+		0, perLinux32, addrNoRandomize, perLinux32 | addrNoRandomize, uname26, perLinux32 | uname26, addrNoRandomize | uname26,
+		perLinux32 | addrNoRandomize | uname26, 0xffffffff,
+	}},
 }
 
 // Of linux/personality.h.

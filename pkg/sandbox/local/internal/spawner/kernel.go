@@ -3,7 +3,6 @@ package spawner
 import (
 	"unsafe"
 
-	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/rawclone"
@@ -12,19 +11,18 @@ import (
 
 // walls are the parts of a sandbox's walls that processes put up around themselves.
 type walls struct {
-	filter   []bpf.RawInstruction
+	filter   []unix.SockFilter
 	program  unix.SockFprog
 	landlock int // a ruleset, or -1
 }
 
-func newWalls() (*walls, error) {
+func newWalls(noMemfd bool) (*walls, error) {
 	w := &walls{landlock: -1}
 	var err error
-	if w.filter, err = seccomp.Compile(); err != nil {
+	if w.filter, err = seccomp.Filter(seccomp.Options{NoMemfd: noMemfd}); err != nil {
 		return nil, err
 	}
-	// Both are structs of a 16 bit code, two 8 bit jumps and a 32 bit constant.
-	w.program = unix.SockFprog{Len: uint16(len(w.filter)), Filter: (*unix.SockFilter)(unsafe.Pointer(&w.filter[0]))}
+	w.program = unix.SockFprog{Len: uint16(len(w.filter)), Filter: &w.filter[0]}
 	w.landlock = scopeRuleset()
 	return w, nil
 }

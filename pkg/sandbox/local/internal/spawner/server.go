@@ -61,7 +61,7 @@ func newServer(conn *wire.Conn) (*server, error) {
 	if s.host, err = lookAtHost(); err != nil {
 		return nil, err
 	}
-	if s.walls, err = newWalls(); err != nil {
+	if s.walls, err = newWalls(!s.hello.Cgroups.Enforces("memory")); err != nil {
 		return nil, err
 	}
 	s.slots = slots{privileged: s.hello.UID == 0, dir: s.hello.State}
@@ -178,7 +178,8 @@ type host struct {
 	openFiles  uint64 // the hard limit
 	maskDirs   []string
 	maskFiles  []string
-	hold       int // every sandbox's init reads it; the other end is held here only
+	children   bool // the kernel lists the children of a process
+	hold       int  // every sandbox's init reads it; the other end is held here only
 	holdWriter int
 }
 
@@ -198,7 +199,10 @@ func lookAtHost() (h host, err error) {
 	h.maskDirs = existing("/proc/acpi", "/proc/scsi", "/proc/asound", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/driver")
 	h.maskFiles = existing("/proc/kcore", "/proc/keys", "/proc/key-users", "/proc/timer_list", "/proc/sched_debug",
 		"/proc/sysrq-trigger", "/proc/kallsyms", "/proc/kpagecount", "/proc/kpageflags", "/proc/kpagecgroup", "/proc/vmallocinfo",
-		"/proc/config.gz")
+		"/proc/config.gz", "/proc/interrupts", "/proc/latency_stats", "/proc/timer_stats")
+	if _, err := os.Stat("/proc/thread-self/children"); err == nil {
+		h.children = true
+	}
 	var pp [2]int
 	if err := unix.Pipe2(pp[:], unix.O_CLOEXEC); err != nil {
 		return h, err
