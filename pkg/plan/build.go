@@ -22,6 +22,9 @@ func Build(ctx context.Context, r *recipe.Recipe, opts Options) (*Plan, error) {
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, err
 	}
+	if err := p.missing(); err != nil {
+		return nil, err
+	}
 	var err error
 	if p.source, err = p.newSource(); err != nil {
 		return nil, err

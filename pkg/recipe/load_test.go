@@ -26,7 +26,7 @@ func TestLoadErrors(t *testing.T) {
 		{"utf16.yaml", "\xff\xfev\x00", "utf16.yaml:1:1: the file is UTF-16: save it as UTF-8"},
 		{"latin1.yaml", "version: 1\nname: caf\xe9\n", "latin1.yaml:2:10: the byte 0xe9 is not UTF-8: save the file as UTF-8"},
 		{"nul.yaml", "version: 1\x00", `nul.yaml:1:11: YAML does not allow the character U+0000: write it as "\u0000" in double quotes`},
-		{"huge.yaml", "version: 1\n" + strings.Repeat("#\n", maxSize/2), "huge.yaml: the recipe is larger than 1024 KiB: put data into files and name them in cases.file or files"},
+		{"huge.yaml", "version: 1\n" + strings.Repeat("#\n", maxSize/2), "huge.yaml:1:1: the recipe is larger than 1024 KiB: put data into files and name them in cases.file or files"},
 	}
 	if err := os.Mkdir("dir", 0o755); err != nil {
 		t.Fatal(err)

@@ -44,7 +44,7 @@ func (d *decoder) characters(data []byte) bool {
 	text := strings.TrimPrefix(string(data), "\ufeff")
 	d.src = newSource(text)
 	if len(data) > maxSize {
-		d.errorf(Pos{}, "the recipe is larger than %d KiB: put data into files and name them in cases.file or files", maxSize>>10)
+		d.errorf(Pos{Line: 1, Column: 1}, "the recipe is larger than %d KiB: put data into files and name them in cases.file or files", maxSize>>10)
 		return false
 	}
 	if strings.HasPrefix(text, "\xff\xfe") || strings.HasPrefix(text, "\xfe\xff") {
