@@ -198,7 +198,12 @@ func (p *Provider) Close(ctx context.Context) error {
 	}
 	wg.Wait()
 	if c != nil {
-		errs = append(errs, c.close(ctx), p.cgroups.Close())
+		err := c.close(ctx)
+		if err != nil { // it may have left control groups
+			_, serr := p.cgroups.Sweep(ctx, func(run string) bool { return run != p.opts.ID })
+			err = errors.Join(err, serr)
+		}
+		errs = append(errs, err, p.cgroups.Close())
 	}
 	errs = append(errs, disown(p.owner))
 	if err := errors.Join(errs...); err != nil {

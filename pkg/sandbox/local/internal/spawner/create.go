@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"path"
+	"strconv"
 	"strings"
 	"time"
 	"unsafe"
@@ -206,9 +208,14 @@ func (b *box) program() (*rawclone.Program, error) {
 	for _, f := range h.maskFiles {
 		p.Call("mask "+f, unix.SYS_MOUNT, "/dev/null", f, "", unix.MS_BIND, 0)
 	}
+	if !b.server.hello.Cgroups.Enforces("memory") { // System V shared memory that nobody has attached is in no process's sum
+		pages := strconv.FormatInt(b.spec.Limits.Memory/int64(os.Getpagesize()), 10)
+		p.Call("limit shared memory", unix.SYS_OPENAT, at, "/proc/sys/kernel/shmall", unix.O_WRONLY|unix.O_CLOEXEC, 0).Save(regA)
+		p.Call("limit shared memory", unix.SYS_WRITE, regA, pages, len(pages))
+	}
 	p.Call("protect /proc/sys", unix.SYS_MOUNT, "/proc/sys", "/proc/sys", "", unix.MS_BIND|unix.MS_REC, 0)
 	p.Call("protect /proc/sys", unix.SYS_MOUNT_SETATTR, at, "/proc/sys", 0, unsafe.Pointer(&readOnly), unsafe.Sizeof(readOnly))
-	p.Call("mount /dev/pts", unix.SYS_MOUNT, "devpts", "/dev/pts", "devpts", unix.MS_NOSUID|unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620")
+	p.Call("mount /dev/pts", unix.SYS_MOUNT, "devpts", "/dev/pts", "devpts", unix.MS_NOSUID|unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620,max=64")
 	if b.spec.Network != sandbox.NetworkHost {
 		p.Call("loopback", unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0).Save(regA)
 		p.Call("loopback", unix.SYS_IOCTL, regA, unix.SIOCSIFFLAGS, unsafe.Pointer(&loopbackUp))
@@ -221,6 +228,7 @@ func (b *box) program() (*rawclone.Program, error) {
 	p.Call("not dumpable", unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
 	p.Call("name", unix.SYS_PRCTL, unix.PR_SET_NAME, "init")
 	p.Call("keep the end of the spawner in sight", unix.SYS_DUP3, h.hold, 0, 0)
+	p.CloseFrom(1)
 	p.Report()
 	p.Call("close the rest", unix.SYS_CLOSE_RANGE, 1, ^uint32(0), 0)
 	p.Hold(0)

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"runtime/debug"
 	"syscall"
 
@@ -67,7 +68,7 @@ func Start(privileged bool) (*Process, error) {
 		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
 		attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
 	}
-	if err := cmd.Start(); err != nil {
+	if err := startApart(cmd); err != nil {
 		ours.Close()
 		return nil, err
 	}
@@ -81,6 +82,22 @@ func Start(privileged bool) (*Process, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// startApart starts cmd with a session keyring of its own: whoever has the one of the user may read the keys in it. A
+// thread has it, so the thread that takes a new one ends afterwards.
+func startApart(cmd *exec.Cmd) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked
+		_, _, errno := unix.Syscall(unix.SYS_KEYCTL, unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0)
+		if errno != 0 && errno != unix.ENOSYS && errno != unix.EPERM { // no keys in this kernel, or not for this container
+			done <- fmt.Errorf("session keyring: %w", errno)
+			return
+		}
+		done <- cmd.Start()
+	}()
+	return <-done
 }
 
 // Done is closed when the spawner has ended; Err is nil then if it has taken everything down.

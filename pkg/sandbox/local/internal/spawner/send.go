@@ -94,7 +94,7 @@ func (s *server) send(req wire.Send, files []int) error {
 			err = c.Failure()
 		}
 		if err == nil && ws != 0 {
-			err = fmt.Errorf("the process that makes the files ended with status %#x", int(ws))
+			err = kinded(sandbox.KindInvalid, "the process that makes the files was killed from inside the sandbox")
 		}
 	}
 	return b.sendError(err)

@@ -43,8 +43,15 @@ func (s *server) signal(req wire.Signal) (int, error) {
 	if !known {
 		return 0, nil // it did not come to run
 	}
-	sig := unix.Signal(req.Signal)
-	deadline := time.Now().Add(killPatience)
+	return b.signal(want, unix.Signal(req.Signal))
+}
+
+func (b *box) signal(want uint64, sig unix.Signal) (int, error) {
+	if !b.server.host.children {
+		return 1, b.signalAll(sig)
+	}
+	start := time.Now()
+	frozen := false
 	for {
 		hits := 0
 		for _, pid := range b.processes() {
@@ -55,8 +62,15 @@ func (s *server) signal(req wire.Signal) (int, error) {
 		if hits == 0 || sig != unix.SIGKILL {
 			return hits, nil
 		}
-		if time.Now().After(deadline) {
+		switch hunted := time.Since(start); {
+		case hunted > killPatience:
 			return hits, b.signalAll(sig)
+		case hunted > killPatience/20 && !frozen:
+			// Something multiplies: for the rest of the hunt nothing in the sandbox may fork.
+			frozen = true
+			if b.group.SetPIDs(0) == nil {
+				defer b.group.SetPIDs(b.spec.Limits.PIDs + 1)
+			}
 		}
 		time.Sleep(200 * time.Microsecond)
 	}
@@ -81,7 +95,7 @@ func (b *box) signalOne(pid int, want uint64, sig unix.Signal) bool {
 }
 
 // signalAll sends a signal to every process of the sandbox but its first, which takes one call from within that no
-// fork escapes.
+// fork escapes. Where that fails KILL ends the sandbox.
 func (b *box) signalAll(sig unix.Signal) error {
 	var p rawclone.Program
 	b.enter(&p)
@@ -89,16 +103,15 @@ func (b *box) signalAll(sig unix.Signal) error {
 	p.Report()
 	p.Exit(0)
 	c, err := p.Start(0)
-	if err != nil {
-		select {
-		case <-b.gone:
-			return nil
-		default:
-			return err
+	if err == nil {
+		defer c.Close()
+		if _, err = rawclone.Wait(c.PID, nil); err == nil {
+			err = c.Failure()
 		}
 	}
-	defer c.Close()
-	_, err = rawclone.Wait(c.PID, nil)
+	if err != nil && sig == unix.SIGKILL {
+		return unix.PidfdSendSignal(b.pidfd, unix.SIGKILL, nil, 0)
+	}
 	return err
 }
 
