@@ -1,6 +1,6 @@
 // Package golden runs the scripts of this folder: each is a recipe or two, command lines, and what must come of them,
 // against the real binary in real sandboxes. Run one with -run TestScripts/NAME; -update rewrites the expected files
-// ("cmp stdout FILE") of scripts that differ.
+// ("cmp stdout FILE") of scripts that differ. SBXRUN_BINARY names a built sbxrun to test instead of these sources.
 package golden
 
 import (
@@ -27,6 +27,10 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) int {
+	if built := os.Getenv("SBXRUN_BINARY"); built != "" {
+		binary = filepath.Dir(built)
+		return m.Run()
+	}
 	dir, err := os.MkdirTemp("", "sbxrun-test-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
