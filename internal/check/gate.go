@@ -37,7 +37,7 @@ func Gates(gates []event.Gate, s Scores) []event.GateResult {
 		if err == nil {
 			results[i].Message = s.values(e)
 		} else {
-			results[i].Message = "cannot be evaluated: " + err.Error()
+			results[i].Message = "cannot be evaluated: " + why(err)
 		}
 	}
 	return results

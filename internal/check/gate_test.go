@@ -25,9 +25,9 @@ func TestGates(t *testing.T) {
 		{"duration_p(95) < 10", scores, true, ""},
 		{"duration_p(95) < 9.5", scores, false, ""},
 		{"mean(steps.judge.score) > 0.6", scores, true, "mean(steps.judge.score) = 0.625"},
-		{"pass_rate >= 0", Scores{Total: 2, Errors: 2}, false, "cannot be evaluated: pass_rate >= 0: nothing was scored: no sample passed or failed"},
-		{"!(pass_rate > 1)", Scores{}, false, "cannot be evaluated: !(pass_rate > 1): nothing was scored: no sample passed or failed"},
-		{"error_rate >= 0", Scores{}, false, "cannot be evaluated: error_rate >= 0: nothing was scored: no sample passed or failed"},
+		{"pass_rate >= 0", Scores{Total: 2, Errors: 2}, false, "cannot be evaluated: nothing was scored: no sample passed or failed"},
+		{"!(pass_rate > 1)", Scores{}, false, "cannot be evaluated: nothing was scored: no sample passed or failed"},
+		{"error_rate >= 0", Scores{}, false, "cannot be evaluated: nothing was scored: no sample passed or failed"},
 		{"errors == 2", Scores{Total: 2, Errors: 2}, true, "errors = 2"},
 	}
 	for _, tt := range tests {

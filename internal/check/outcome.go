@@ -62,7 +62,7 @@ func (c *checker) that(conditions []recipe.That, out Outcome) {
 		holds, err := t.Expr.Bool(c.env)
 		switch {
 		case err != nil:
-			c.found(t.Pos, "that", "", "%s: cannot be evaluated: %v", t.Expr.Source(), err)
+			c.found(t.Pos, "that", "", "%s: cannot be evaluated: %s", t.Expr.Source(), why(err))
 		case !holds:
 			c.found(t.Pos, "that", "", "%s: does not hold%s", t.Expr.Source(), values(t.Expr, out, c.env))
 		}
@@ -95,4 +95,12 @@ func values(e *expr.Expr, out Outcome, env expr.Env) string {
 		}
 	}
 	return b.String()
+}
+
+// why is the reason of an error of an expression whose source is shown beside it.
+func why(err error) string {
+	if e, ok := errors.AsType[*expr.EvalError](err); ok {
+		return e.Message
+	}
+	return err.Error()
 }

@@ -3,6 +3,7 @@ package executor
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -96,7 +97,7 @@ func (a *attempt) main(boxes []*box, b budget) bool {
 	if len(a.run.layout.recipe.Collect) > 0 {
 		a.collectAll(late)
 	}
-	return !a.interrupted() && !a.hasFailed() && a.trouble.reason == ""
+	return !a.interrupted() && !a.failedIn(a.run.layout.steps) && a.trouble.reason == ""
 }
 
 // collectAll takes the artifacts out, unless the run was interrupted.
@@ -173,7 +174,7 @@ func (a *attempt) takeDown(boxes []*box) {
 func (a *attempt) groups(groups []group, b budget, untilFailure bool) {
 	for i := range groups {
 		a.reapBackgrounds()
-		if a.interrupted() || untilFailure && a.hasFailed() {
+		if a.interrupted() || untilFailure && (a.failedIn(groups) || a.trouble.reason != "") {
 			return // the rest is filled in as not run
 		}
 		g := &groups[i]
@@ -204,14 +205,15 @@ func (a *attempt) publish(s *step, end *stepEnd) {
 	}
 }
 
-// hasFailed says whether a step has ended in a way that counts against the sample.
-func (a *attempt) hasFailed() bool {
-	for _, end := range a.ends {
-		if end != nil && end.counts() && (end.verdict == event.Failed || end.verdict == event.Error) {
-			return true
-		}
-	}
-	return a.trouble.reason != ""
+// failed says whether a step has ended in a way that counts against the sample.
+func (a *attempt) failed(s *step) bool {
+	end := a.ends[s.index]
+	return end != nil && end.counts() && (end.verdict == event.Failed || end.verdict == event.Error)
+}
+
+// failedIn says so of any step of the groups.
+func (a *attempt) failedIn(groups []group) bool {
+	return slices.ContainsFunc(groups, func(g group) bool { return slices.ContainsFunc(g.steps, a.failed) })
 }
 
 // interrupted says whether the run was, so that nothing is to be started any more.
@@ -219,17 +221,23 @@ func (a *attempt) interrupted() bool { return a.run.soft.Err() != nil }
 
 // fillIn records the steps that were never reached.
 func (a *attempt) fillIn() {
-	why := "an earlier step failed"
-	if a.interrupted() {
-		why = interruption
-	} else if a.trouble.message != "" && !a.began {
-		why = "the sample did not get so far"
-	}
 	for _, s := range a.run.layout.all {
 		if a.ends[s.index] == nil {
-			a.end(s, a.stepName(s), 0, notRun(why), nil)
+			a.end(s, a.stepName(s), 0, notRun(a.whyNotReached(s)), nil)
 		}
 	}
+}
+
+func (a *attempt) whyNotReached(s *step) string {
+	switch {
+	case a.interrupted():
+		return interruption
+	case a.trouble.message != "" && !a.began:
+		return "the sample did not get so far"
+	case a.trouble.message != "" && s.part == partVerify && !a.failedIn(a.run.layout.steps):
+		return "the artifacts were not collected"
+	}
+	return "an earlier step failed"
 }
 
 func (a *attempt) stepName(s *step) string {

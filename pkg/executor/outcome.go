@@ -47,7 +47,16 @@ func broken(reason event.Reason, what string, err error) outcome {
 	if p, ok := errors.AsType[*panicError](err); ok {
 		reason, err = event.ReasonInternal, p
 	}
-	return outcome{verdict: event.Error, reason: reason, message: what + ": " + err.Error(), repeatable: repeatable(err)}
+	return outcome{verdict: event.Error, reason: reason, message: what + ": " + cause(err).Error(), repeatable: repeatable(err)}
+}
+
+// cause is what a provider says went wrong, without the operation and the sandbox's id: what was done is said beside it,
+// and causes that are alike must read alike in all samples.
+func cause(err error) error {
+	if e, ok := err.(*sandbox.Error); ok {
+		return e.Err
+	}
+	return err
 }
 
 // repeatable says whether an error may not come again in a new sandbox: only what a provider says, and not of what it
@@ -90,15 +99,15 @@ func refused(ctx context.Context, b *box, what string, reason event.Reason, err 
 		o.overall = true
 		return o
 	case sandbox.KindNoSpace:
-		return failed(event.ReasonDisk, "%s: %v; see limits.disk and limits.inodes", what, err)
+		return failed(event.ReasonDisk, "%s: %v; see limits.disk and limits.inodes", what, cause(err))
 	case sandbox.KindInvalid, sandbox.KindNotFound:
 		if reason == event.ReasonExec { // as a shell says that something cannot be executed
-			o := failed(event.ReasonExitCode, "%s: %v", what, err)
+			o := failed(event.ReasonExitCode, "%s: %v", what, cause(err))
 			o.exit = 126
 			return o
 		}
 		if b.wasUsed() {
-			return failed(event.ReasonArtifact, "%s: %v", what, err)
+			return failed(event.ReasonArtifact, "%s: %v", what, cause(err))
 		}
 	}
 	return broken(reason, what, err)

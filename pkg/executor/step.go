@@ -143,7 +143,7 @@ func (e *stepEnd) fields(s *recipe.Step) map[string]any {
 // row is the step's part of results.jsonl.
 func (e *stepEnd) row() event.StepResult {
 	return event.StepResult{
-		Name: e.event.Name, Verdict: e.event.Verdict, Reason: e.event.Reason, Exit: e.event.Exit,
+		Name: e.event.Name, ID: e.event.ID, Verdict: e.event.Verdict, Reason: e.event.Reason, Exit: e.event.Exit,
 		Duration: e.event.Duration.Seconds(), Tries: e.event.Tries, Captures: e.event.Captures,
 	}
 }
