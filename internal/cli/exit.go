@@ -10,7 +10,6 @@ import (
 	"github.com/sbxrun/sbxrun/pkg/executor"
 	"github.com/sbxrun/sbxrun/pkg/plan"
 	"github.com/sbxrun/sbxrun/pkg/recipe"
-	"github.com/sbxrun/sbxrun/pkg/sandbox"
 )
 
 // The exit statuses. When several apply, the order is interrupted, usage, infra, failed, ok.
@@ -25,9 +24,8 @@ const (
 // outcome is what the exit status of a run is made from.
 type outcome struct {
 	interrupted bool
-	left        bool // a sandbox, or something else of the run, could not be taken down
-	unsupported bool // the provider cannot give what is asked
-	refused     bool // a golden file could not be updated
+	infra       bool // something could not be taken down, or the provider cannot give what is asked
+	refused     bool // golden files could not be updated
 	incomplete  bool // parts of the run are not there
 	shard       bool // gates wait for the merging report
 	summary     *event.Summary
@@ -35,10 +33,10 @@ type outcome struct {
 
 // status is the exit status of a finished run, and of the merged logs of several.
 func status(o outcome) int {
-	infra, failed := o.left || o.unsupported || o.summary.Left > 0, o.refused || o.incomplete
+	infra, failed := o.infra || o.summary.Left > 0, o.refused || o.incomplete
 	for _, r := range o.summary.Recipes {
-		if r.Stopped == executor.StoppedMaxFailures {
-			failed = true
+		if r.Stopped == executor.StoppedMaxFailures || r.Stopped == executor.StoppedTimeout {
+			failed = true // whatever the gates say of the samples that ran
 		}
 		if len(r.Start.Gates) > 0 {
 			if !o.shard {
@@ -118,9 +116,6 @@ func statusOf(err error) int {
 	}
 	if _, ok := errors.AsType[recipe.Diagnostics](err); ok {
 		return exitUsage
-	}
-	if _, ok := errors.AsType[*sandbox.Error](err); ok {
-		return exitInfra
 	}
 	return exitInfra
 }

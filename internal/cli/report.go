@@ -49,7 +49,8 @@ func merge(std stdio, log *report.Log, first, out, junit string) error {
 		r.Gates = judge(r.Start.Gates, r)
 	}
 	code := status(mergedOutcome(log))
-	files, err := report.Write(log, report.Options{Dir: dir, JUnit: junit, Results: true, Exit: &code})
+	log.SetExit(code)
+	files, err := report.Write(log, report.Options{Dir: dir, JUnit: junit, Results: true})
 	if err != nil {
 		return err
 	}
@@ -58,12 +59,14 @@ func merge(std stdio, log *report.Log, first, out, junit string) error {
 }
 
 // mergedOutcome is the outcome of runs whose events are all there is. A run that was killed, or a shard that is not
-// there, leaves samples that did not run.
+// there, leaves samples that did not run. Of the runs' own exit statuses those count that no merging can better.
 func mergedOutcome(log *report.Log) outcome {
 	sum := log.Summary()
-	return outcome{
-		summary:     sum,
-		interrupted: sum.End != nil && sum.End.Exit == exitInterrupted,
-		incomplete:  sum.Ended < len(sum.Runs) || len(log.MissingShards()) > 0,
+	o := outcome{summary: sum, incomplete: len(sum.Ends) < len(sum.Runs) || len(log.MissingShards()) > 0}
+	for _, end := range sum.Ends {
+		o.interrupted = o.interrupted || end.Exit == exitInterrupted
+		o.infra = o.infra || end.Exit == exitInfra
+		o.refused = o.refused || end.Refused
 	}
+	return o
 }

@@ -125,6 +125,7 @@ type session struct {
 	id      string
 	dir     string // absolute
 	shown   string // as people call it
+	cwd     string // the working directory
 	start   time.Time
 	log     *report.EventLog
 	results *report.Results
@@ -133,6 +134,7 @@ type session struct {
 	sink    event.Sink
 	updates *check.Updates // nil without --update
 	spool   string
+	started int // samples
 	outcome outcome
 }
 
@@ -165,12 +167,12 @@ func (s *session) send(e event.Event) error {
 }
 
 func (s *session) begin(shard string, warnings []string) error {
-	cwd, err := os.Getwd()
-	if err != nil {
+	var err error
+	if s.cwd, err = os.Getwd(); err != nil {
 		return fmt.Errorf("find the working directory: %w", err)
 	}
 	err = s.send(event.Event{Type: event.TypeRunStart, Run: &event.RunStart{
-		Format: event.Format, ID: s.id, Version: versionString(), Provider: localName, Dir: s.dir, Cwd: cwd, Shard: shard,
+		Format: event.Format, ID: s.id, Version: versionString(), Provider: localName, Dir: s.dir, Cwd: s.cwd, Shard: shard,
 	}})
 	for _, w := range warnings {
 		err = errors.Join(err, s.send(event.Event{Type: event.TypeWarning, Message: w}))
@@ -209,14 +211,14 @@ func (s *session) runAll(ctx context.Context, f *runFlags, plans []*plan.Plan, s
 		var result executor.Result
 		result, err = executor.Run(ctx, p, opts)
 		failed += result.Failed
-		s.outcome.left = s.outcome.left || len(result.Left) > 0
-		s.outcome.unsupported = s.outcome.unsupported || result.Stopped == executor.StoppedUnsupported
+		s.started += result.Started
+		s.outcome.infra = s.outcome.infra || len(result.Left) > 0 || result.Stopped == executor.StoppedUnsupported
 		if err != nil || ctx.Err() != nil || result.Stopped != "" {
 			break
 		}
 	}
 	if left := takeDown(ctx, provider); left != nil {
-		s.outcome.left = true
+		s.outcome.infra = true
 		err = errors.Join(err, s.send(event.Event{Type: event.TypeLeft, Message: left.Error()}))
 	}
 	return err
@@ -239,17 +241,21 @@ func (s *session) finish(ctx context.Context, f *runFlags, failure error) (int, 
 	if s.updates != nil && !s.outcome.interrupted && failure == nil {
 		written, err := s.updates.Write()
 		if err != nil {
-			s.outcome.refused = true
-			failure = errors.Join(failure, s.send(event.Event{Type: event.TypeWarning, Message: err.Error()}))
+			s.outcome.refused, end.Refused = true, true
+			failure = s.send(event.Event{Type: event.TypeWarning, Message: err.Error()})
 		}
-		end.Updated = written
+		for _, path := range written {
+			end.Updated = append(end.Updated, relativeTo(s.cwd, path))
+		}
 	}
 	end.Exit = status(s.outcome)
 	if s.outcome.interrupted && errors.Is(failure, errInterrupted) {
 		failure = nil
 	}
 	if failure != nil && !s.outcome.interrupted {
-		end.Exit = statusOf(failure)
+		if end.Exit = statusOf(failure); end.Exit == exitUsage && s.started > 0 {
+			end.Exit = exitInfra // such as a data file that was changed while it was read
+		}
 	}
 	err := s.send(event.Event{Type: event.TypeRunEnd, RunEnd: &end})
 	err = errors.Join(err, s.close())

@@ -38,8 +38,8 @@ func (f *providerFlags) open(ctx context.Context, run sandbox.Run) (sandbox.Prov
 	return local.Open(ctx, local.Options{Run: run, AllowNoIsolation: f.allowNoIsolation})
 }
 
-// fit compares what the plans may take with this machine. The warnings are for people; the error means that it cannot
-// give what a sample is promised.
+// fit compares what the plans ask for with what is allowed, and may take with this machine. The warnings are for people;
+// the error means that a sample would not get what it is promised.
 func (f *providerFlags) fit(plans []*plan.Plan) (warnings []string, err error) {
 	var machine unix.Sysinfo_t
 	if err := unix.Sysinfo(&machine); err != nil {
@@ -49,6 +49,10 @@ func (f *providerFlags) fit(plans []*plan.Plan) (warnings []string, err error) {
 	for _, p := range plans {
 		var sample []sandbox.Limits
 		for _, sb := range p.Recipe.Sandboxes {
+			if sb.Isolation == string(sandbox.IsolationNone) && !f.allowNoIsolation {
+				return nil, &sandbox.Error{Op: "plan " + p.Recipe.Name, Kind: sandbox.KindUnsupported, Err: fmt.Errorf(
+					"sandbox %s has isolation none, which isolates nothing: --allow-no-isolation runs its commands with all your rights", sb.Name)}
+			}
 			// Limits that depend on the case cannot be known ahead; the kernel holds them to what there is.
 			if spec, err := p.SandboxSpec(sb, p.Env(plan.Case{}, 1, "")); err == nil {
 				sample = append(sample, spec.Limits)
@@ -67,7 +71,14 @@ func (f *providerFlags) fit(plans []*plan.Plan) (warnings []string, err error) {
 
 // describe prints what the provider's machine can do.
 func (f *providerFlags) describe(ctx context.Context, w io.Writer) {
+	fmt.Fprintln(w, "this machine:")
+	for _, finding := range local.Examine(ctx) {
+		fmt.Fprintf(w, "  %-16s %-8s %s\n", finding.Name, finding.State, finding.Detail)
+		if finding.Remedy != "" {
+			fmt.Fprintf(w, "  %25s %s\n", "", finding.Remedy)
+		}
+	}
 }
 
 // collectGarbage removes what killed runs left and names what it removed.
-func collectGarbage(ctx context.Context) ([]string, error) { return nil, nil }
+func collectGarbage(ctx context.Context) ([]string, error) { return local.GC(ctx) }

@@ -231,13 +231,13 @@ func numbered(id string) bool {
 func (b *builder) report() *Report {
 	s := &b.summary
 	r := &Report{
-		Format: 1, Start: s.Start, Duration: s.Last.Sub(s.Start).Seconds(), Complete: s.Ended == len(s.Runs) && s.Ended > 0,
+		Format: 1, Start: s.Start, Duration: s.Last.Sub(s.Start).Seconds(), Complete: len(s.Ends) == len(s.Runs) && len(s.Ends) > 0,
 		Totals: totals(s.Counts), Failures: b.failures, OtherFailures: s.Failed + s.Errors - len(b.failures),
 		OtherCauses: b.otherCauses, Warnings: b.warnings, OtherWarnings: s.Warnings - len(b.warnings),
 		Left: b.left, OtherLeft: s.Left - len(b.left), Updated: b.updated,
 	}
-	if s.End != nil && len(s.Runs) == 1 {
-		r.Exit = &s.End.Exit
+	if len(s.Ends) == 1 && len(s.Runs) == 1 {
+		r.Exit = &s.Ends[0].Exit
 	}
 	for _, run := range s.Runs {
 		r.Runs = append(r.Runs, Run{ID: run.ID, Version: run.Version, Provider: run.Provider, Dir: run.Dir, Shard: run.Shard})

@@ -21,6 +21,7 @@ type Log struct {
 	built  builder
 	spans  map[string][]span
 	suites map[string]*junitSuite // by recipe: JUnit's counts precede what they count
+	exit   *int                   // what SetExit said
 }
 
 // part is one events.jsonl.

@@ -97,9 +97,9 @@ func TestWrite(t *testing.T) {
 	if err := os.WriteFile(summary, []byte("before\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	exit := 1
 	l := open(t, recorded("shard1", "shard2")...)
-	files, err := Write(l, Options{Dir: filepath.Join(dir, "out"), Cwd: here(t), JUnit: junit, Results: true, StepSummary: summary, Exit: &exit})
+	l.SetExit(1)
+	files, err := Write(l, Options{Dir: filepath.Join(dir, "out"), Cwd: here(t), JUnit: junit, Results: true, StepSummary: summary})
 	if err != nil {
 		t.Fatal(err)
 	}

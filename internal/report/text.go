@@ -28,6 +28,9 @@ func verdictWord(r *Report) string {
 		case 130:
 			return "INTERRUPTED"
 		}
+		if !r.Complete {
+			return "INCOMPLETE"
+		}
 		return "FAIL"
 	}
 	word := "PASS"

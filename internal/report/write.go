@@ -25,8 +25,6 @@ type Options struct {
 	Results bool
 	// StepSummary is the file that GitHub shows as the job's summary ($GITHUB_STEP_SUMMARY); empty: none.
 	StepSummary string
-	// Exit is the exit status of merged runs; nil: that of the log's run.end, if it is one run.
-	Exit *int
 }
 
 // Write writes the reports of a log, each as a whole or not at all, and returns their paths. What can be written is
@@ -44,9 +42,6 @@ func Write(l *Log, o Options) ([]string, error) {
 		return nil, err
 	}
 	r := l.Report()
-	if o.Exit != nil {
-		r.Exit = o.Exit
-	}
 	junit := func(w io.Writer) error { return JUnit(w, l, cwd) }
 	var files []string
 	var errs []error
@@ -73,9 +68,16 @@ func Write(l *Log, o Options) ([]string, error) {
 	return files, errors.Join(errs...)
 }
 
+// SetExit says with which status the command that makes reports of the log ends: what they show is that, and not what a
+// run recorded.
+func (l *Log) SetExit(status int) { l.exit = &status }
+
 // Report is the log as a Report, with the gates that its Summary has.
 func (l *Log) Report() *Report {
 	r := l.built.report()
+	if l.exit != nil {
+		r.Exit = l.exit
+	}
 	for _, shard := range l.MissingShards() {
 		r.Warnings = append(r.Warnings, "shard "+shard+" is missing: the totals are not those of the whole")
 	}

@@ -216,6 +216,7 @@ type RunEnd struct {
 	Exit     int           `json:"exit"` // the exit status
 	Duration time.Duration `json:"duration"`
 	Updated  []string      `json:"updated,omitempty"` // golden files written by --update
+	Refused  bool          `json:"refused,omitempty"` // --update wrote nothing, though there was something to write
 }
 
 // Sink takes the events of a run. Send is called from many goroutines; what it has taken when it returns is kept

@@ -66,8 +66,7 @@ type Summary struct {
 	Recipes  []*RecipeSummary // in the order they began
 	Start    time.Time        // of the first event
 	Last     time.Time        // of the latest event
-	End      *RunEnd          // the last one; nil: the run did not come to its end
-	Ended    int              // how many runs came to their end
+	Ends     []RunEnd         // of the runs that came to their end
 	Warnings int
 	Left     int // things that could not be taken down
 
@@ -116,8 +115,7 @@ func (s *Summary) Add(e Event) {
 	case TypeRunStart:
 		s.Runs = append(s.Runs, *e.Run)
 	case TypeRunEnd:
-		s.End = e.RunEnd
-		s.Ended++
+		s.Ends = append(s.Ends, *e.RunEnd)
 	case TypeWarning:
 		s.Warnings++
 	case TypeLeft:

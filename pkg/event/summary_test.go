@@ -75,7 +75,7 @@ func TestSummary(t *testing.T) {
 	if a.InfraRetries != 1 || a.Reused != 1 || a.Stopped != "max-failures" || !a.Ended || b.Ended {
 		t.Errorf("%+v", a)
 	}
-	if s.Warnings != 1 || s.Left != 1 || s.End.Exit != 3 || s.Ended != 1 || len(s.Recipes) != 2 || s.Last.Sub(s.Start) != 14*time.Second {
+	if s.Warnings != 1 || s.Left != 1 || len(s.Ends) != 1 || s.Ends[0].Exit != 3 || len(s.Recipes) != 2 || s.Last.Sub(s.Start) != 14*time.Second {
 		t.Errorf("%+v", &s)
 	}
 	if s.Recipe("c") != nil {

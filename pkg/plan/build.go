@@ -22,7 +22,7 @@ func Build(ctx context.Context, r *recipe.Recipe, opts Options) (*Plan, error) {
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, err
 	}
-	if err := p.missing(); err != nil {
+	if err := errors.Join(p.missing(), p.sandboxes()); err != nil {
 		return nil, err
 	}
 	var err error

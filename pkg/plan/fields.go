@@ -38,34 +38,40 @@ func (s fieldSet) check(r *recipe.Recipe) error {
 	for _, a := range r.Cases.Matrix {
 		s[a.Name] = true
 	}
-	return s.walk(reflect.ValueOf(r).Elem(), place{file: r.Path})
+	return walk(reflect.ValueOf(r), place{file: r.Path}, func(e compiled, at place) error { return s.known(e.Fields("case"), at) })
 }
 
-// walk looks at every expression below v. Structs of the recipe know their place.
-func (s fieldSet) walk(v reflect.Value, at place) error {
+// compiled is what an expression, a template and a value have in common.
+type compiled interface {
+	Fields(root string) []string
+	Uses(root string, path ...string) bool
+}
+
+// walk calls f for every expression below v, up to its first error. Structs of the recipe know their place.
+func walk(v reflect.Value, at place, f func(compiled, place) error) error {
 	switch v.Kind() {
 	case reflect.Pointer:
 		if v.IsNil() {
 			return nil
 		}
-		if e, ok := v.Interface().(interface{ Fields(string) []string }); ok {
-			return s.known(e.Fields("case"), at)
+		if e, ok := v.Interface().(compiled); ok {
+			return f(e, at)
 		}
-		return s.walk(v.Elem(), at)
+		return walk(v.Elem(), at, f)
 	case reflect.Struct:
-		if f := v.FieldByName("Pos"); f.IsValid() {
-			if pos, ok := f.Interface().(recipe.Pos); ok && pos.Line > 0 {
+		if pos := v.FieldByName("Pos"); pos.IsValid() {
+			if pos, ok := pos.Interface().(recipe.Pos); ok && pos.Line > 0 {
 				at.pos = pos
 			}
 		}
 		for i := range v.NumField() {
-			if err := s.walk(v.Field(i), at); err != nil {
+			if err := walk(v.Field(i), at, f); err != nil {
 				return err
 			}
 		}
 	case reflect.Slice:
 		for i := range v.Len() {
-			if err := s.walk(v.Index(i), at); err != nil {
+			if err := walk(v.Index(i), at, f); err != nil {
 				return err
 			}
 		}

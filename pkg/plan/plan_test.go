@@ -225,6 +225,8 @@ func TestBuildErrors(t *testing.T) {
 		{"zst", `cases: {file: packed.jsonl.zst}`, Options{}, []string{"packed.jsonl.zst:1: invalid input: magic number mismatch"}},
 		{"format", "vars: {x: odd.tsv}\ncases: {file: \"${{ vars.x }}\"}", Options{}, []string{"recipe.yaml:5:8: cases.file: odd.tsv: what the rows are is told by the end of the name"}},
 		{"folder", "vars: {x: t.json}\ncases: {file: \"${{ vars.x }}\"}", Options{}, []string{"cases.file: ", "no such file"}},
+		{"limit by a var", "vars: {m: 1Gi}\nsandboxes:\n  a: {limits: {memory: \"${{ vars.m }}\"}}\n  b: {local: {mounts: [{src: /etc, dst: \"${{ vars.m }}\"}]}}",
+			Options{Set: map[string]string{"m": "lots"}}, []string{`recipe.yaml:6:3: sandbox a: limits.memory: "lots" is no quantity`, "recipe.yaml:7:3: sandbox b: local.mounts[0].dst: lots must be an absolute path"}},
 		{"pattern", `cases: {glob: "t/[a"}`, Options{}, []string{`cases.glob: "t/[a" is no valid pattern`}},
 	}
 	for _, tt := range tests {

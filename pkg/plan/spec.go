@@ -2,8 +2,10 @@ package plan
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
+	"reflect"
 
 	"github.com/sbxrun/sbxrun/internal/expr"
 	"github.com/sbxrun/sbxrun/pkg/recipe"
@@ -57,6 +59,26 @@ func (p *Plan) SandboxSpec(sb recipe.Sandbox, env expr.Env) (sandbox.Spec, error
 		return sandbox.Spec{}, place{p.Recipe.Path, sb.Pos}.errorf("sandbox %s: %w", sb.Name, e.err)
 	}
 	return spec, nil
+}
+
+// sandboxes evaluates the sandboxes that no case decides, so that what --set makes wrong is found before anything starts.
+func (p *Plan) sandboxes() error {
+	var errs []error
+	for _, sb := range p.Recipe.Sandboxes {
+		sb.Env = nil // no part of the spec
+		varies := errors.New("it depends on the sample")
+		err := walk(reflect.ValueOf(sb), place{}, func(e compiled, _ place) error {
+			if e.Uses("case") || e.Uses("run") {
+				return varies
+			}
+			return nil
+		})
+		if err == nil {
+			_, err = p.SandboxSpec(sb, expr.Env{"vars": p.Vars})
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // beside makes a path absolute that is relative to the recipe.
