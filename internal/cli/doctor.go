@@ -23,7 +23,7 @@ delete, each with its time. Exit status: 0, or 3 if sandboxes cannot be made her
 			if err := provider.check(); err != nil {
 				return err
 			}
-			ctx, signals := watchSignals(cmd.Context(), std.err, "doctor")
+			ctx, signals := watchSignals(cmd.Context(), func(line string) { fmt.Fprintln(std.err, line) }, "doctor")
 			defer signals.stop()
 			provider.describe(ctx, std.out)
 			dir, err := os.MkdirTemp("", "sbxrun-doctor-")

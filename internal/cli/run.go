@@ -105,13 +105,16 @@ func (f *runFlags) run(ctx context.Context, std stdio, args []string) error {
 		return err
 	}
 	defer dir.close()
-	ctx, signals := watchSignals(ctx, std.err, id)
-	defer signals.stop()
-
 	r, err := newSession(f, std, dir, id)
 	if err != nil {
 		return err
 	}
+	ctx, signals := watchSignals(ctx, func(line string) {
+		if !r.console.Note(line) {
+			fmt.Fprintln(std.err, line)
+		}
+	}, id)
+	defer signals.stop()
 	if err := r.begin(f.plan.shard, warnings); err != nil {
 		return errors.Join(err, r.close())
 	}

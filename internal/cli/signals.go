@@ -3,8 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -22,7 +20,7 @@ type interrupts struct {
 
 // watchSignals starts to follow the signals. say tells people what happens now; runID is named when the third signal
 // leaves things for gc.
-func watchSignals(parent context.Context, say io.Writer, runID string) (context.Context, *interrupts) {
+func watchSignals(parent context.Context, say func(string), runID string) (context.Context, *interrupts) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 3)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
@@ -41,13 +39,13 @@ func watchSignals(parent context.Context, say io.Writer, runID string) (context.
 			}
 			switch n {
 			case 1:
-				fmt.Fprintln(say, "sbxrun: interrupted; ending what runs and taking sandboxes down (once more: faster)")
+				say("sbxrun: interrupted; ending what runs and taking sandboxes down (once more: faster)")
 				cancel(errInterrupted)
 			case 2:
-				fmt.Fprintln(say, "sbxrun: killing what runs (once more: leave at once)")
+				say("sbxrun: killing what runs (once more: leave at once)")
 				close(in.hurry)
 			default:
-				fmt.Fprintf(say, "sbxrun: left at once; what run %s leaves behind is removed by: sbxrun gc\n", runID)
+				say("sbxrun: left at once; what run " + runID + " leaves behind is removed by: sbxrun gc")
 				os.Exit(exitInterrupted)
 			}
 		}

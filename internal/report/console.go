@@ -125,6 +125,19 @@ func (c *Console) Send(e event.Event) error {
 	return nil
 }
 
+// Note shows a line about the run itself at once, such as that it was interrupted. It is false if there is no live display
+// that the line would have to go through: then the caller may write to the standard error.
+func (c *Console) Note(line string) bool {
+	if !c.Live {
+		return false
+	}
+	c.mu.Lock()
+	c.screen.add(line + "\n")
+	c.mu.Unlock()
+	c.redraw()
+	return true
+}
+
 // Close shows what came of the run and where the reports are, and returns the first error of the writer. Nothing is sent
 // after it.
 func (c *Console) Close(reports ...string) error {
