@@ -35,7 +35,7 @@ func TestAttackFiles(t *testing.T) {
 	}
 	wd, err := os.Getwd()
 	if err != nil || wd == "/" {
-		wd = "/root"
+		wd = filepath.Dir(secret)
 	}
 	// Of an ordinary user the sandbox has the same id as what made it: there these harm nothing but the sandbox itself.
 	roots := ""

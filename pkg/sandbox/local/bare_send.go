@@ -75,6 +75,9 @@ func unpackEntry(root *os.Root, h *tar.Header, content io.Reader, modes map[stri
 		return err
 	}
 	if h.Typeflag == tar.TypeDir {
+		if _, err := root.Lstat(name); err == nil {
+			return root.MkdirAll(name, 0o755) // the mode of a folder of the host's stays what it is
+		}
 		modes[name] = mode
 		return root.MkdirAll(name, 0o755)
 	}

@@ -3,11 +3,13 @@ package local
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 )
@@ -44,7 +46,7 @@ func runID(t *testing.T) string {
 		}
 		return '-'
 	}, t.Name()))
-	return id[:min(len(id), 24)]
+	return fmt.Sprintf("%s-%x", id[:min(len(id), 12)], time.Now().UnixNano()&0xffffffff)
 }
 
 // makeRootfs makes a root folder of a few of the host's programs.

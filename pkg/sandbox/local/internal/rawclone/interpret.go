@@ -7,10 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// record is what a child writes to its report pipe: a call that failed (errno is not zero), or the id of a process that
-// it forked, or that it got to Report.
+// record is what a child writes to its report pipe: a call that failed, or, with errno zero, that it got to Report.
 type record struct {
-	index, errno, pid int32
+	index, errno int32
 }
 
 const recordSize = unsafe.Sizeof(record{})
@@ -45,13 +44,6 @@ func interpret(ops []op, report uintptr) {
 		switch o.kind {
 		case kindCall:
 			r, _, e = syscall.RawSyscall6(o.nr, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5])
-		case kindFork:
-			r, _, e = syscall.RawSyscall6(unix.SYS_CLONE, arg[0], 0, 0, 0, 0, 0)
-			if e == 0 && r != 0 {
-				rec.pid = int32(r)
-				syscall.RawSyscall(unix.SYS_WRITE, report, uintptr(unsafe.Pointer(&rec)), recordSize)
-				syscall.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
-			}
 		case kindExec:
 			execute(o.exec)
 		case kindCopy:
@@ -78,7 +70,7 @@ func interpret(ops []op, report uintptr) {
 				_, _, e = syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&emptySet)), 0, 8, 0, 0)
 			}
 		case kindReport:
-			rec.errno, rec.pid = 0, 0
+			rec.errno = 0
 			syscall.RawSyscall(unix.SYS_WRITE, report, uintptr(unsafe.Pointer(&rec)), recordSize)
 		case kindHold:
 			for {
@@ -98,7 +90,7 @@ func interpret(ops []op, report uintptr) {
 			syscall.RawSyscall(unix.SYS_EXIT_GROUP, arg[0], 0, 0)
 		}
 		if e != 0 && !o.ignore && uintptr(e) != o.benign && uintptr(e) != o.benign2 {
-			rec.errno, rec.pid = int32(e), 0
+			rec.errno = int32(e)
 			syscall.RawSyscall(unix.SYS_WRITE, report, uintptr(unsafe.Pointer(&rec)), recordSize)
 			break
 		}

@@ -19,15 +19,12 @@ import (
 	"fmt"
 	"syscall"
 	"unsafe"
-
-	"golang.org/x/sys/unix"
 )
 
 type kind uint8
 
 const (
 	kindCall kind = iota
-	kindFork
 	kindExec
 	kindCopy
 	kindResetSignals
@@ -66,7 +63,6 @@ type Program struct {
 	ops   []op
 	names []string
 	keep  []any
-	fork  int // the index of the Fork, or -1; set by Start
 }
 
 // Call adds a system call. name says in an error what it was for. An argument is an int, uintptr, uint32 or uint64, a
@@ -98,12 +94,6 @@ func (c *Call) Allow(errs ...syscall.Errno) {
 	if len(errs) > 1 {
 		c.op.benign2 = uintptr(errs[1])
 	}
-}
-
-// Fork makes the rest of the program run in a new process that is a child of the process that called Start; the
-// process that forks reports its id and ends. Flags are CLONE flags besides CLONE_PARENT.
-func (p *Program) Fork(name string, flags uintptr) {
-	p.add(name, op{kind: kindFork, arg: [6]uintptr{flags | unix.CLONE_PARENT | uintptr(syscall.SIGCHLD)}})
 }
 
 // Copy copies n bytes from one descriptor to another through buf; the end of the input before that is EPIPE. buf is

@@ -80,11 +80,15 @@ func TestEndsBeforeReport(t *testing.T) {
 	}
 }
 
-func TestForkAndLateFailure(t *testing.T) {
+func TestLateFailure(t *testing.T) {
+	own, err := unix.PidfdOpen(os.Getpid(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(own)
 	var p Program
-	p.Fork("fork", 0)
 	p.Call("close nothing", unix.SYS_CLOSE, 1<<20)
-	c, err := p.Start(0)
+	c, err := p.StartIn(own)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +127,7 @@ func TestExec(t *testing.T) {
 			}
 			defer r.Close()
 			var p Program
-			p.Fork("fork", 0)
+			p.Report()
 			p.ResetSignals(true)
 			p.Call("dup", unix.SYS_DUP3, w.Fd(), 2, 0)
 			p.Exec(tc.paths, []string{"sh", "-c", "printf %s \"$V\" >&2; exit 42"}, []string{"V=value of V"}, "N", "D", "O")

@@ -6,85 +6,72 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"sync"
 	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// Child is a process that Start made.
+// Child is a process that runs a Program.
 type Child struct {
-	// PID is the process that runs the program to its end: the forked one if the program has a Fork.
 	PID    int
 	prog   *Program
 	report *os.File
 }
 
-// Start clones a child with these CLONE flags and runs p in it. It returns when the child has come to Report or Fork,
-// or has failed before; then it is gone and the error is an *Error. The caller has to wait for PID and to Close.
+// Start clones a child with these CLONE flags and runs p in it. It returns when the child has come to Report, or has
+// failed before; then it is gone and the error is an *Error. The caller has to wait for PID and to Close.
 func (p *Program) Start(flags uintptr) (*Child, error) {
+	c, err := p.launch(flags, -1, -1)
+	if err != nil {
+		return nil, err
+	}
+	var rec record
+	if _, err = io.ReadFull(c.report, rec.bytes()); err == nil && rec.errno == 0 {
+		return c, nil
+	}
+	_, _ = Wait(c.PID, nil)
+	c.Close()
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil, errors.New("the child was killed")
+	case err != nil:
+		return nil, err
+	}
+	return nil, p.failure(rec)
+}
+
+var ownPIDs = sync.OnceValues(func() (int, error) {
+	return unix.Open("/proc/self/ns/pid", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+})
+
+// StartIn clones a child that is in the PID namespace of another process, given by its pidfd, and runs p in it. It does
+// not wait for anything: once the child has ended, Failure says whether a call had failed. The caller needs
+// CAP_SYS_ADMIN over its own PID namespace too, to come back to it.
+func (p *Program) StartIn(pidfd int) (*Child, error) {
+	own, err := ownPIDs()
+	if err != nil {
+		return nil, err
+	}
+	return p.launch(0, pidfd, own)
+}
+
+func (p *Program) launch(flags uintptr, pidfd, own int) (*Child, error) {
 	var pp [2]int
-	if err := unix.Pipe2(pp[:], unix.O_CLOEXEC); err != nil {
+	if err := unix.Pipe2(pp[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
 		return nil, err
-	}
-	if err := unix.SetNonblock(pp[0], true); err != nil {
-		return nil, err
-	}
-	p.fork = -1
-	for i := range p.ops {
-		if p.ops[i].kind == kindFork {
-			p.fork = i
-		}
 	}
 	c := &Child{prog: p, report: os.NewFile(uintptr(pp[0]), "report")}
-	pid, errno := clone(flags|uintptr(syscall.SIGCHLD), p.ops, uintptr(pp[1]))
+	pid, errno := clone(flags|uintptr(syscall.SIGCHLD), pidfd, own, p.ops, uintptr(pp[1]))
 	runtime.KeepAlive(p)
 	unix.Close(pp[1])
 	if errno != 0 {
 		c.Close()
 		return nil, &Error{Name: "clone", Errno: errno}
 	}
-	if p.fork < 0 {
-		rec, err := c.read()
-		if err == nil && rec.errno == 0 {
-			c.PID = pid
-			return c, nil
-		}
-		_, _ = Wait(pid, nil)
-		return nil, c.fail(rec, err)
-	}
-	// The forked process may have reported, or failed, before the one that forked it tells its id.
-	var failed *record
-	for {
-		rec, err := c.read()
-		switch {
-		case err != nil, rec.errno != 0 && int(rec.index) <= p.fork:
-			_, _ = Wait(pid, nil)
-			return nil, c.fail(rec, err)
-		case rec.errno != 0:
-			failed = &rec
-		case rec.pid != 0:
-			_, _ = Wait(pid, nil)
-			c.PID = int(rec.pid)
-			if failed != nil {
-				_, _ = Wait(c.PID, nil)
-				return nil, c.fail(*failed, nil)
-			}
-			return c, nil
-		}
-	}
-}
-
-// fail closes c and returns why the program did not run.
-func (c *Child) fail(rec record, err error) error {
-	c.Close()
-	if errors.Is(err, io.EOF) {
-		return errors.New("the child was killed")
-	}
-	if err != nil {
-		return err
-	}
-	return c.prog.failure(rec)
+	c.PID = pid
+	return c, nil
 }
 
 // Failure says, of a child that has ended, whether it was by a call that failed after Start had returned.
@@ -107,11 +94,6 @@ func (c *Child) Failure() error {
 
 // Close frees what Start made in this process; it does not touch the child.
 func (c *Child) Close() { c.report.Close() }
-
-func (c *Child) read() (rec record, err error) {
-	_, err = io.ReadFull(c.report, rec.bytes())
-	return rec, err
-}
 
 func (r *record) bytes() []byte { return unsafe.Slice((*byte)(unsafe.Pointer(r)), recordSize) }
 
@@ -137,18 +119,32 @@ func Wait(pid int, usage *unix.Rusage) (unix.WaitStatus, error) {
 var fullSet = [8]byte{255, 255, 255, 255, 255, 255, 255, 255}
 
 // clone is the only place where a child is made. Signals are blocked around it, so nothing makes this thread leave the
-// function between the calls, and the child inherits the mask.
+// function between the calls, and the child inherits the mask. That matters too while the thread is set to make its
+// children in another PID namespace: it could not make threads then.
 //
 //go:noinline
 //go:norace
 //go:nocheckptr
-func clone(flags uintptr, ops []op, report uintptr) (pid int, errno syscall.Errno) {
+func clone(flags uintptr, pidfd, own int, ops []op, report uintptr) (pid int, errno syscall.Errno) {
 	var old [8]byte
+	var r uintptr
 	runtime.LockOSThread()
 	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&fullSet)), uintptr(unsafe.Pointer(&old)), 8, 0, 0)
-	r, _, errno := syscall.RawSyscall6(unix.SYS_CLONE, flags, 0, 0, 0, 0, 0)
-	if errno == 0 && r == 0 {
-		interpret(ops, report)
+	if pidfd >= 0 {
+		_, _, errno = syscall.RawSyscall(unix.SYS_SETNS, uintptr(pidfd), unix.CLONE_NEWPID, 0)
+	}
+	if errno == 0 {
+		r, _, errno = syscall.RawSyscall6(unix.SYS_CLONE, flags, 0, 0, 0, 0, 0)
+		if errno == 0 && r == 0 {
+			interpret(ops, report)
+		}
+		if pidfd >= 0 {
+			if _, _, e := syscall.RawSyscall(unix.SYS_SETNS, uintptr(own), unix.CLONE_NEWPID, 0); e != 0 {
+				// The thread would make every later child in the wrong place. It does not happen to who may join the other
+				// namespace and owns its own.
+				syscall.RawSyscall(unix.SYS_EXIT_GROUP, 70, 0, 0)
+			}
+		}
 	}
 	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&old)), 0, 8, 0, 0)
 	runtime.UnlockOSThread()

@@ -58,8 +58,9 @@ func Start(privileged bool) (*Process, error) {
 		ExtraFiles: []*os.File{theirs},
 		Stderr:     os.Stderr, // for a panic only
 		SysProcAttr: &syscall.SysProcAttr{
-			Setsid:     true,
-			Cloneflags: syscall.CLONE_NEWNS,
+			Setsid: true,
+			// The end of the first process of a PID namespace is the end of all others in it, whatever it dies of.
+			Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID,
 		},
 	}
 	if !privileged {
@@ -140,6 +141,8 @@ func harden() error {
 	unix.Umask(0)
 	err := errors.Join(
 		unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""),
+		// Process ids are those of this namespace.
+		unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""),
 		// Nothing but the socket and the standard streams is open; those are /dev/null but for stderr.
 		unix.CloseRange(socketFD, ^uint(0), unix.CLOSE_RANGE_CLOEXEC),
 	)

@@ -159,7 +159,7 @@ func (b *box) startStep(req wire.Exec, st *step, files []int) (*rawclone.Child, 
 	name := argv[0]
 	p.Exec(lookup(name, env["PATH"]), argv, flatten(env),
 		"sbxrun: "+name+": not found\n", "sbxrun: "+name+": permission denied\n", "sbxrun: "+name+": cannot be executed\n")
-	c, err := p.Start(0)
+	c, err := p.StartIn(b.pidfd)
 	if err != nil {
 		return nil, b.stepError(err, req)
 	}
@@ -183,16 +183,15 @@ func (b *box) enter(p *rawclone.Program) {
 	// What runs in a sandbox is to be killed for memory before what runs beside it.
 	p.Call("oom score", unix.SYS_OPENAT, unix.AT_FDCWD, "/proc/self/oom_score_adj", unix.O_WRONLY|unix.O_CLOEXEC, 0).Save(regA).Ignore()
 	p.Call("oom score", unix.SYS_WRITE, regA, "500", 3).Ignore()
-	flags := unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUSER
+	// Joining is never refused, also where the group has reached its limit of processes and a fork in it would be.
+	for _, fd := range b.procs {
+		p.Call("join the control group", unix.SYS_WRITE, fd, "0", 1)
+	}
+	flags := unix.CLONE_NEWNS | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUSER
 	if b.spec.Network != sandbox.NetworkHost {
 		flags |= unix.CLONE_NEWNET
 	}
 	p.Call(callEnter, unix.SYS_SETNS, b.pidfd, flags)
-	p.Fork("fork", 0)
-	// After the fork, which a group that has reached its limit of processes would refuse; joining it is never refused.
-	for _, fd := range b.procs {
-		p.Call("join the control group", unix.SYS_WRITE, fd, "0", 1)
-	}
 }
 
 // limits sets what the kernel limits for each process, and the mark.

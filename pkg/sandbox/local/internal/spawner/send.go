@@ -84,9 +84,8 @@ func (s *server) send(req wire.Send, files []int) error {
 		}
 		p.Call(name, unix.SYS_CLOSE, regDir)
 	}
-	p.Report()
 	p.Exit(0)
-	c, err := p.Start(0)
+	c, err := p.StartIn(b.pidfd)
 	if err == nil {
 		defer c.Close()
 		var ws unix.WaitStatus

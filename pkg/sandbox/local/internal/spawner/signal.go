@@ -100,9 +100,8 @@ func (b *box) signalAll(sig unix.Signal) error {
 	var p rawclone.Program
 	b.enter(&p)
 	p.Call("signal", unix.SYS_KILL, -1, int(sig)).Allow(unix.ESRCH)
-	p.Report()
 	p.Exit(0)
-	c, err := p.Start(0)
+	c, err := p.StartIn(b.pidfd)
 	if err == nil {
 		defer c.Close()
 		if _, err = rawclone.Wait(c.PID, nil); err == nil {
