@@ -160,7 +160,7 @@ func (d *decoder) leaves(v *value, at place) {
 }
 
 // data is a value that is not interpolated: a default of vars, a field of a case. A number that would not look as it is
-// written once it is interpolated is a mistake, since versions such as 3.10 are written like that.
+// written once it is interpolated is a mistake where it may be more than a number: versions such as 3.10, ids such as 007.
 func (d *decoder) data(v *value) any {
 	switch v.kind {
 	case text:
@@ -184,9 +184,10 @@ func (d *decoder) data(v *value) any {
 }
 
 var (
-	leadingZero  = regexp.MustCompile(`^[-+]?0[0-9_]+$`)
-	whole        = regexp.MustCompile(`^[-+]?[0-9_]+$`)
-	trailingZero = regexp.MustCompile(`^[-+]?[0-9]+\.[0-9]*0$`)
+	leadingZero = regexp.MustCompile(`^[-+]?0[0-9_]+$`)
+	whole       = regexp.MustCompile(`^[-+]?[0-9_]+$`)
+	// 3.10 is hardly meant as a number; 1.0 and 0.50 are.
+	trailingZero = regexp.MustCompile(`^[1-9][0-9]*\.[0-9]*[1-9]0+$`)
 )
 
 func (d *decoder) surprising(v *value) {
