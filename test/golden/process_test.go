@@ -106,7 +106,7 @@ type identity struct {
 	start string
 }
 
-// census MIN: notes all processes that descend from it; at least MIN.
+// census MIN: waits until MIN processes descend from it, and notes them.
 func census(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: census MIN")
@@ -114,8 +114,10 @@ func census(ts *testscript.TestScript, neg bool, args []string) {
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
 	p := of(ts)
-	p.seen = descendants(p.cmd.Process.Pid)
-	if len(p.seen) < want {
+	if !within(time.Minute, func() bool {
+		p.seen = descendants(p.cmd.Process.Pid)
+		return len(p.seen) >= want
+	}) {
 		ts.Fatalf("%d processes descend from sbxrun, want %d at least", len(p.seen), want)
 	}
 }

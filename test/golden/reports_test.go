@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -85,7 +84,10 @@ func validReport(dir string, all []result) error {
 	if err != nil {
 		return err
 	}
-	type counts struct{ Total, Passed, Failed, Errors, Flaky int }
+	type counts struct {
+		Total, Passed, Failed, Errors, Flaky int
+		NotRun                               int `json:"not_run"`
+	}
 	var report struct {
 		Recipes []struct {
 			Name   string
@@ -98,6 +100,9 @@ func validReport(dir string, all []result) error {
 	want := map[string]counts{}
 	for _, r := range all {
 		c := want[r.Recipe]
+		if r.Verdict == "not_run" {
+			continue
+		}
 		c.Total++
 		switch r.Verdict {
 		case "passed":
@@ -113,6 +118,7 @@ func validReport(dir string, all []result) error {
 		want[r.Recipe] = c
 	}
 	for _, r := range report.Recipes {
+		r.Totals.Total, r.Totals.NotRun = r.Totals.Total-r.Totals.NotRun, 0 // no line of results.jsonl
 		if r.Totals != want[r.Name] {
 			return fmt.Errorf("report.json says %+v of %s, results.jsonl %+v", r.Totals, r.Name, want[r.Name])
 		}
@@ -140,7 +146,6 @@ type junitCase struct {
 	Name     string         `xml:"name,attr"`
 	Class    string         `xml:"classname,attr"`
 	File     string         `xml:"file,attr"`
-	Line     int            `xml:"line,attr"`
 	Time     string         `xml:"time,attr"`
 	Failures []junitOutcome `xml:"failure"`
 	Errors   []junitOutcome `xml:"error"`
@@ -203,8 +208,8 @@ func (c junitCase) valid() error {
 		return fmt.Errorf("has no name or classname")
 	case !seconds.MatchString(c.Time):
 		return fmt.Errorf("time %q is not seconds with three decimals", c.Time)
-	case c.File == "" || strings.HasPrefix(c.File, "/") && !strings.HasPrefix(c.File, os.TempDir()) || c.Line < 1 && len(c.Failures)+len(c.Errors) > 0:
-		return fmt.Errorf("is not at a place in a recipe: %s", c.File+":"+strconv.Itoa(c.Line))
+	case c.File == "" || filepath.IsAbs(c.File):
+		return fmt.Errorf("file %q is no path below the working directory", c.File)
 	case len(outcomes) > 1:
 		return fmt.Errorf("has %d outcomes", len(outcomes))
 	}

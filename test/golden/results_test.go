@@ -39,10 +39,12 @@ type stepResult struct {
 	Captures        map[string]any
 }
 
-// results DIR [RE]: prints what results.jsonl of a run says, in the order of recipe, case and sample, without times.
+// results DIR [short]: prints what results.jsonl of a run says, in the order of recipe, case and sample, without times;
+// in short, without the steps.
 func results(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: results DIR")
+	short := len(args) == 2 && args[1] == "short"
+	if neg || len(args) != 1 && !short {
+		ts.Fatalf("usage: results DIR [short]")
 	}
 	all, err := readResults(ts.MkAbs(args[0]))
 	ts.Check(err)
@@ -57,6 +59,9 @@ func results(ts *testscript.TestScript, neg bool, args []string) {
 		fmt.Fprintln(ts.Stdout())
 		for line := range strings.Lines(r.Message) {
 			fmt.Fprintf(ts.Stdout(), "    %s\n", strings.TrimSuffix(line, "\n"))
+		}
+		if short {
+			continue
 		}
 		for _, s := range r.Steps {
 			s.print(ts.Stdout())
@@ -84,6 +89,40 @@ func verdict(v, reason string) string {
 		return v
 	}
 	return v + "/" + reason
+}
+
+// findings DIR: prints every expectation of a run that does not hold, in the order of the cases.
+func findings(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: findings DIR")
+	}
+	data, err := os.ReadFile(filepath.Join(ts.MkAbs(args[0]), "events.jsonl"))
+	ts.Check(err)
+	var all []string
+	for line := range bytes.Lines(data) {
+		var e struct {
+			Type, Recipe, Case string
+			Step               struct {
+				Name     string
+				Findings []struct{ Expect, Message, Diff string }
+			}
+		}
+		ts.Check(json.Unmarshal(line, &e))
+		if e.Type != "step.end" {
+			continue
+		}
+		for _, f := range e.Step.Findings {
+			all = append(all, fmt.Sprintf("%s %s: %s: %s: %s\n", e.Recipe, e.Case, e.Step.Name, f.Expect, f.Message))
+		}
+	}
+	slices.SortStableFunc(all, func(a, b string) int { // by recipe and case; findings of a step stay in their order
+		x, _, _ := strings.Cut(a, ":")
+		y, _, _ := strings.Cut(b, ":")
+		return cmp.Compare(x, y)
+	})
+	for _, f := range all {
+		fmt.Fprint(ts.Stdout(), f)
+	}
 }
 
 // readResults reads results.jsonl of the run in dir, every line of which must have the keys that readers rely on and no
