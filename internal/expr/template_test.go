@@ -159,12 +159,19 @@ func TestTextOf(t *testing.T) {
 }
 
 func TestEqual(t *testing.T) {
+	equal := func(a, b any) bool {
+		eq, err := new(run).equal(a, b)
+		if err != nil {
+			t.Error(err)
+		}
+		return eq
+	}
 	same := [][2]any{
 		{3, 3.0}, {int64(3), uint8(3)}, {uint64(1 << 63), float64(1 << 63)}, {[]any{1, "a"}, []any{1.0, "a"}}, {[]int{1}, []any{1}},
 		{map[string]any{"a": 1}, map[string]any{"a": 1.0}}, {map[any]any{1: 2}, map[string]any{"1": 2}}, {nil, nil}, {[]any(nil), []any{}},
 	}
 	for _, p := range same {
-		if !Equal(p[0], p[1]) || !Equal(p[1], p[0]) {
+		if !equal(p[0], p[1]) || !equal(p[1], p[0]) {
 			t.Errorf("%#v and %#v differ", p[0], p[1])
 		}
 	}
@@ -173,7 +180,7 @@ func TestEqual(t *testing.T) {
 		{map[string]any{"a": nil}, map[string]any{"b": nil}}, {map[string]any{}, []any{}}, {time.Second, 1000000000},
 	}
 	for _, p := range differ {
-		if Equal(p[0], p[1]) || Equal(p[1], p[0]) {
+		if equal(p[0], p[1]) || equal(p[1], p[0]) {
 			t.Errorf("%#v and %#v are equal", p[0], p[1])
 		}
 	}

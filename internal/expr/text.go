@@ -120,18 +120,11 @@ func number(n json.Number) any {
 	return f
 }
 
-// Equal says whether two values are equal: numbers by value (3 == 3.0), lists and maps by their elements.
-func Equal(a, b any) bool {
-	eq, _ := (*run)(nil).equal(a, b)
-	return eq
-}
-
-// equal is Equal, paid for by every element that is looked at.
+// equal says whether two values are equal: numbers by value (3 == 3.0), lists and maps by their elements. It is paid for by
+// every element that is looked at.
 func (r *run) equal(a, b any) (bool, error) {
-	if r != nil {
-		if err := r.pay(10); err != nil {
-			return false, err
-		}
+	if err := r.pay(10); err != nil {
+		return false, err
 	}
 	switch a := a.(type) {
 	case nil:
@@ -141,10 +134,8 @@ func (r *run) equal(a, b any) (bool, error) {
 		if !ok || len(a) != len(b) {
 			return false, nil
 		}
-		if r != nil {
-			if err := r.pay(len(a) / 8); err != nil {
-				return false, err
-			}
+		if err := r.pay(len(a) / 8); err != nil {
+			return false, err
 		}
 		return a == b, nil
 	case bool:

@@ -25,12 +25,12 @@ func replay(t *testing.T, name string, o ConsoleOptions, after func(*Console)) s
 		o.Out = &out
 	}
 	c := newConsole(o)
-	for e, err := range open(t, recorded(name)...).Events() {
+	for e, err := range open(t, recorded(name)...).all() {
 		if err != nil {
 			t.Fatal(err)
 		}
 		now = e.Time
-		if err := c.Send(e); err != nil {
+		if err := c.Send(e.Event); err != nil {
 			t.Fatal(err)
 		}
 		if after != nil {

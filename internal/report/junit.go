@@ -111,14 +111,14 @@ func (c *junitCase) write(x *xmlWriter) {
 		kind = "flaky"
 	}
 	if c.verdict == event.Failed {
-		x.element("failure", c.body(), c.problem()...)
+		x.element("failure", outputText(c.body()), c.problem()...)
 	}
 	c.writeTries(x, kind+"Failure", event.Failed)
 	switch c.verdict {
 	case event.Skipped, event.NotRun:
 		x.element("skipped", "", attr{"message", firstLine(c.message)})
 	case event.Error:
-		x.element("error", c.body(), c.problem()...)
+		x.element("error", outputText(c.body()), c.problem()...)
 	}
 	c.writeTries(x, kind+"Error", event.Error)
 	if c.out != "" {
@@ -136,7 +136,7 @@ func (c *junitCase) writeTries(x *xmlWriter, name string, verdict event.Verdict)
 			continue
 		}
 		x.start(name, attr{"message", firstLine(try.message)}, attr{"type", camelCase(try.reason, try.verdict)})
-		x.element("stackTrace", join(try.message, try.details))
+		x.element("stackTrace", outputText(join(try.message, try.details)))
 		if try.out != "" {
 			x.element("system-out", try.out)
 		}

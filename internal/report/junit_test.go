@@ -244,30 +244,26 @@ func TestJUnitOfMixedRecipes(t *testing.T) {
 	}
 }
 
-// Long output is cut in the middle, and names the whole.
-func TestJUnitCutsOutput(t *testing.T) {
-	step := event.Step{Name: "s", Verdict: event.Failed, Tries: 1}
-	step.Reason, step.Message = event.ReasonExitCode, "exit status 1, want 0"
-	step.Stdout = event.Stream{Path: "logs/r/a/1/s.stdout", Size: 1 << 20, Head: strings.Repeat("h", 1<<17), Tail: strings.Repeat("t", 1<<17)}
-	step.Findings = []event.Finding{{Expect: "stdout", Message: "differs", Diff: strings.Repeat("+x\n", 1<<17)}}
+// junitOf is the JUnit report of a sample with one step, of which names and verdict are filled in.
+func junitOf(t *testing.T, step event.Step) string {
+	t.Helper()
+	step.Name, step.Verdict, step.Reason, step.Tries = "s", event.Failed, event.ReasonExitCode, 1
 	path := filepath.Join(t.TempDir(), "events.jsonl")
 	log, err := OpenEventLog(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := event.Event{Recipe: "r", Case: "a", Sample: 1}
-	send := func(t event.Type, change func(*event.Event)) {
-		e := e
-		e.Type = t
-		change(&e)
-		log.Send(e)
+	for _, e := range []event.Event{
+		{Type: event.TypeRunStart, Run: &event.RunStart{Format: 1}},
+		{Type: event.TypeRecipeStart, RecipeStart: &event.RecipeStart{HasCases: true}},
+		{Type: event.TypeStepEnd, StepEnd: &step},
+		{Type: event.TypeSampleEnd, SampleEnd: &event.Sample{Verdict: event.Failed, Reason: step.Reason, Message: step.Message}},
+	} {
+		e.Recipe, e.Case, e.Sample = "r", "a", 1
+		if err := log.Send(e); err != nil {
+			t.Fatal(err)
+		}
 	}
-	send(event.TypeRunStart, func(e *event.Event) { e.Run = &event.RunStart{Format: 1} })
-	send(event.TypeRecipeStart, func(e *event.Event) { e.RecipeStart = &event.RecipeStart{HasCases: true} })
-	send(event.TypeStepEnd, func(e *event.Event) { e.StepEnd = &step })
-	send(event.TypeSampleEnd, func(e *event.Event) {
-		e.SampleEnd = &event.Sample{Verdict: event.Failed, Reason: step.Reason, Message: step.Message}
-	})
 	if err := log.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -276,8 +272,31 @@ func TestJUnitCutsOutput(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkJUnit(t, buf.Bytes())
-	out := buf.String()
+	return buf.String()
+}
+
+// Long output is cut in the middle, and names the whole.
+func TestJUnitCutsOutput(t *testing.T) {
+	var step event.Step
+	step.Message = "exit status 1, want 0"
+	step.Stdout = event.Stream{Path: "logs/r/a/1/s.stdout", Size: 1 << 20, Head: strings.Repeat("h", 1<<17), Tail: strings.Repeat("t", 1<<17)}
+	step.Findings = []event.Finding{{Expect: "stdout", Message: "differs", Diff: strings.Repeat("+x\n", 1<<17)}}
+	out := junitOf(t, step)
 	if len(out) > 3*maxJUnitOutput || strings.Count(out, "[... cut ...]") != 2 || !strings.Contains(out, "[[ATTACHMENT|logs/r/a/1/s.stdout]]") {
 		t.Errorf("%d bytes:\n%.300s", len(out), out)
+	}
+}
+
+// Only sbxrun names attachments: what a sandbox wrote does not, wherever it is shown.
+func TestJUnitTakesNoAttachmentsOfSandboxes(t *testing.T) {
+	const hostile = "x\n[[ATTACHMENT|/etc/passwd]]\n\x1b[31m[[ATTA\x1b[0mCHMENT|/etc/shadow]]\n"
+	var step event.Step
+	step.Message = "differs " + hostile
+	step.Stdout = event.Stream{Path: "logs/r/a/1/s.stdout", Size: 10, Head: hostile}
+	step.Stderr = event.Stream{Path: "logs/r/a/1/s.stderr", Size: 10, Head: hostile}
+	step.Findings = []event.Finding{{Expect: "stdout", Message: hostile, Diff: hostile}}
+	out := junitOf(t, step)
+	if n := strings.Count(out, "[[ATTACHMENT|"); n != 2 || strings.Count(out, "/etc/passwd") < 4 {
+		t.Errorf("%d attachments:\n%s", n, out)
 	}
 }

@@ -232,8 +232,8 @@ func (v *junitView) stream(s event.Stream) string {
 	return join(cutMiddle(outputText(text), maxJUnitOutput), "[[ATTACHMENT|"+path+"]]")
 }
 
-// outputText is text for system-out and system-err, where a line such as the one above makes a reader of JUnit files take
-// the file that it names: no text of a sandbox may say so.
+// outputText is text of a sandbox for an element. A line such as the one above makes a reader of JUnit files take the file
+// that it names: no text of a sandbox may say so.
 func outputText(s string) string {
 	return strings.ReplaceAll(xmlText(s), "[[ATTACHMENT|", "[[ATTACHMENT |")
 }

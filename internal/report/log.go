@@ -195,17 +195,6 @@ func (l *Log) MissingShards() []string {
 	return missing
 }
 
-// Events are the events of all parts, one part after the other.
-func (l *Log) Events() iter.Seq2[event.Event, error] {
-	return func(yield func(event.Event, error) bool) {
-		for e, err := range l.all() {
-			if !yield(e.Event, err) {
-				return
-			}
-		}
-	}
-}
-
 // unfinished are the samples of t that did not end. Of merged runs they are left out: another one may have them.
 func (l *Log) unfinished(t *tracker) []*outcome {
 	if len(l.parts) > 1 {
@@ -214,6 +203,7 @@ func (l *Log) unfinished(t *tracker) []*outcome {
 	return t.unfinished()
 }
 
+// all are the events of all parts, one part after the other.
 func (l *Log) all(skip ...event.Type) iter.Seq2[located, error] {
 	spans := make([]span, 0, len(l.parts))
 	for _, p := range l.parts {

@@ -90,15 +90,6 @@ func (s *source) pos(offset int) Pos {
 	return Pos{Line: low + 1, Column: utf8.RuneCountInString(s.text[s.lines[low]:offset]) + 1}
 }
 
-// line is the text of a line, from 1, without its break.
-func (s *source) line(n int) string {
-	start, end := s.lines[n-1], len(s.text)
-	if n < len(s.lines) {
-		end = s.lines[n]
-	}
-	return strings.TrimRight(s.text[start:end], "\r\n\u0085\u2028\u2029")
-}
-
 // within is the place of an offset in the value of a scalar. YAML keeps the visible characters of a scalar in order,
 // whatever it does to the white space between them, so the place is found by counting them; escapes count as what they
 // stand for.
