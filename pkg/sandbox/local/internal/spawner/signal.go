@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/procs"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/rawclone"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/wire"
 )
@@ -19,7 +20,7 @@ import (
 // command, so a process cannot take the mark of one that began before its own; a mark that was never given counts as
 // forged by whichever command is being ended.
 const (
-	markLimit = unix.RLIMIT_RTTIME
+	markLimit = procs.MarkLimit
 	firstMark = uint64(1) << 62
 )
 
@@ -142,27 +143,10 @@ func descendants(pids []int) []int {
 	return list
 }
 
-// mark reads the mark of a process; ok is false where it has ended, or has none.
+// mark reads the mark of a process; ok is false where it has ended, or has none: it is on its way into the sandbox.
 func mark(pid int) (m uint64, ok bool) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if i := bytes.LastIndexByte(stat, ')'); err != nil || i < 0 || bytes.HasPrefix(stat[i:], []byte(") Z")) {
-		return 0, false
-	}
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", pid))
-	if err != nil {
-		return 0, false
-	}
-	const name = "Max realtime timeout"
-	_, rest, found := bytes.Cut(b, []byte(name))
-	if !found {
-		return 0, false
-	}
-	var soft, hard string
-	if _, err := fmt.Sscan(string(rest), &soft, &hard); err != nil {
-		return 0, false
-	}
-	m, err = strconv.ParseUint(hard, 10, 64)
-	return m, err == nil // "unlimited" is a process on its way into the sandbox
+	_, m, ok = procs.Mark(pid)
+	return m, ok && m != unix.RLIM_INFINITY
 }
 
 // processes lists what runs in the sandbox, without its first process.
