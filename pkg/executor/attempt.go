@@ -258,7 +258,9 @@ func (a *attempt) notAcquired(err error) outcome {
 	if sandbox.KindOf(err) == sandbox.KindUnsupported {
 		a.run.unsupported(err)
 	}
-	return broken(event.ReasonAcquire, "acquire", err)
+	o := broken(event.ReasonAcquire, "acquire", err)
+	o.line = a.run.layout.recipe.Sandboxes[0].Pos.Line
+	return o
 }
 
 func (a *attempt) send(e event.Event) { a.sample.send(e) }

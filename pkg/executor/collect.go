@@ -26,7 +26,11 @@ func (a *attempt) collect(ctx context.Context) outcome {
 		if len(items) == 0 || a.boxes[i].gone() {
 			continue // why it is gone is a failure, or an error, already
 		}
-		if o := a.collectFrom(ctx, i, items); worse(o.verdict, worst.verdict) {
+		o := a.collectFrom(ctx, i, items)
+		if o.line == 0 {
+			o.line = items[0].Pos.Line
+		}
+		if worse(o.verdict, worst.verdict) {
 			worst = o
 		}
 	}
@@ -77,15 +81,22 @@ func (a *attempt) collectFrom(ctx context.Context, box int, items []recipe.Colle
 		return failed(event.ReasonArtifact, "%s: %s", what, told(x.refused, x.more))
 	}
 	var missing []string
+	line := 0
 	for i, item := range items {
-		if !found[i] && !item.Optional {
-			missing = append(missing, fmt.Sprintf("nothing matches %s", globs[i]))
+		if found[i] || item.Optional {
+			continue
 		}
+		if line == 0 {
+			line = item.Pos.Line
+		}
+		missing = append(missing, fmt.Sprintf("nothing matches %s", globs[i]))
 	}
-	if len(missing) > 0 {
-		return failed(event.ReasonArtifact, "%s: %s", what, strings.Join(missing, "; "))
+	if len(missing) == 0 {
+		return passed()
 	}
-	return passed()
+	o := failed(event.ReasonArtifact, "%s: %s", what, strings.Join(missing, "; "))
+	o.line = line
+	return o
 }
 
 // told joins what was refused, and how many more there were.

@@ -16,6 +16,7 @@ type outcome struct {
 	verdict  event.Verdict
 	reason   event.Reason
 	message  string
+	line     int // in the recipe, of what is not a step
 	findings []event.Finding
 	exit     int
 	signal   int

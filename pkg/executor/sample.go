@@ -99,7 +99,7 @@ func (a *attempt) result() event.Sample {
 		s := a.run.layout.all[i]
 		if s.part == partVerify && !troubled { // collecting comes between
 			troubled = true
-			decide(a.trouble.verdict, a.trouble.reason, a.trouble.message, 0)
+			decide(a.trouble.verdict, a.trouble.reason, a.trouble.message, a.trouble.line)
 		}
 		switch {
 		case !end.counts():
@@ -113,7 +113,7 @@ func (a *attempt) result() event.Sample {
 		}
 		res.Flaky = res.Flaky || end.event.Flaky
 	}
-	decide(a.trouble.verdict, a.trouble.reason, a.trouble.message, 0)
+	decide(a.trouble.verdict, a.trouble.reason, a.trouble.message, a.trouble.line)
 	res.Flaky = res.Flaky && res.Verdict == event.Passed
 	return res
 }

@@ -128,7 +128,7 @@ func (n renamer) of(h *tar.Header) string {
 func describeType(flag byte) string {
 	switch flag {
 	case tar.TypeFifo:
-		return "a FIFO"
+		return "a FIFO or a socket"
 	case tar.TypeChar, tar.TypeBlock:
 		return "a device"
 	case tar.TypeLink:

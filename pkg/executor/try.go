@@ -76,7 +76,7 @@ func (t *try) run() (o outcome, running bool) {
 
 // timedOut is the outcome of what a limit of time ended.
 func timedOut(limit bound, what string) outcome {
-	o := failed(event.ReasonTimeout, "timeout: %s when %v was over", what, limit)
+	o := failed(event.ReasonTimeout, "%s when %v was over", what, limit)
 	o.overall = limit.outer()
 	return o
 }
