@@ -66,7 +66,6 @@ func scripts(t *testing.T, dir string) {
 			e.Values[processKey{}] = &process{}
 			return nil
 		},
-		Condition: condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"sbxrun":   sbxrun,
 			"exits":    exits,

@@ -136,12 +136,15 @@ func gone(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	run, p := string(match[1]), of(ts)
 	var left []string
-	if !within(2*time.Second, func() bool { left = leftovers(run, p.seen); return len(left) == 0 }) {
+	if !within(2*time.Second, func() bool {
+		left = leftovers(run, ts.Getenv("TMPDIR"), p.seen)
+		return len(left) == 0
+	}) {
 		ts.Fatalf("left of run %s:\n%s", run, strings.Join(left, "\n"))
 	}
 }
 
-func leftovers(run string, seen []identity) []string {
+func leftovers(run, tmp string, seen []identity) []string {
 	var left []string
 	for _, id := range seen {
 		if now, _, ok := stat(id.pid); ok && now == id {
@@ -155,7 +158,7 @@ func leftovers(run string, seen []identity) []string {
 			left = append(left, "mount "+line)
 		}
 	}
-	for _, root := range []string{"/sys/fs/cgroup", "/run/sbxrun", fmt.Sprintf("/tmp/sbxrun-%d", os.Getuid()),
+	for _, root := range []string{"/sys/fs/cgroup", "/run/sbxrun", fmt.Sprintf("/tmp/sbxrun-%d", os.Getuid()), tmp,
 		filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "sbxrun")} {
 		_ = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 			if err == nil && strings.Contains(d.Name(), run) {
