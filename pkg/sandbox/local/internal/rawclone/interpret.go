@@ -115,7 +115,7 @@ const FailedStatus = 125
 func execute(x *exec) {
 	var which, status uintptr = 0, 127
 	for i := 0; i < len(x.paths); i++ {
-		_, _, e := syscall.RawSyscall(unix.SYS_EXECVE, x.paths[i], uintptr(unsafe.Pointer(&x.argv[0])), uintptr(unsafe.Pointer(&x.env[0])))
+		_, _, e := syscall.RawSyscall(unix.SYS_EXECVE, x.paths[i], x.argv, x.env)
 		if e == syscall.EACCES {
 			which, status = 1, 126
 		} else if e != syscall.ENOENT && e != syscall.ENOTDIR && e != syscall.ENAMETOOLONG && e != syscall.ELOOP {

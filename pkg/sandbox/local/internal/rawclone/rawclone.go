@@ -9,7 +9,9 @@
 //     it. It is single-threaded: there is no garbage collector and no scheduler in it.
 //   - The child runs interpret and nothing else. interpret is nosplit, and so is all that it calls, which the linker
 //     checks: no stack growth. It allocates nothing and stores no pointers: no write barriers.
-//   - Everything it reads was allocated on the heap before the clone, and is kept alive by the Program.
+//   - Everything it reads is in memory of the Program's own, outside of the Go heap, filled before the clone.
+//
+// The heap itself is not for the child: see Slim.
 //
 // The calling process must have all its descriptors close-on-exec, since a child that does not execute anything has
 // them all until it closes them.
@@ -34,7 +36,7 @@ const (
 	kindExit
 )
 
-// op is one step of a program. Addresses in arg are numbers; Program.keep keeps alive what they mean.
+// op is one step of a program. Addresses in arg, and exec, are of the Program's memory.
 type op struct {
 	nr      uintptr
 	arg     [6]uintptr
@@ -49,8 +51,9 @@ type op struct {
 
 // exec is what kindExec needs: zero-terminated vectors of addresses, and the lines for not found, denied and others.
 type exec struct {
-	paths, argv, env []uintptr
-	line, size       [3]uintptr
+	paths      []uintptr
+	argv, env  uintptr
+	line, size [3]uintptr
 }
 
 // Reg is one of eight registers of a child, which hold results (descriptors) for later calls.
@@ -58,15 +61,17 @@ type Reg uint8
 
 const registers = 8
 
-// Program is a list of calls. Build it with its methods, then Start it, as often as wanted.
+// Program is a list of calls. Build it with its methods, then Start it, once, and Free it.
 type Program struct {
 	ops   []op
 	names []string
-	keep  []any
+	mem   memory
+	// buffer is what Copy moves bytes through, in the child only.
+	buffer []byte
 }
 
 // Call adds a system call. name says in an error what it was for. An argument is an int, uintptr, uint32 or uint64, a
-// string (passed as its address, zero-terminated), a []byte or unsafe.Pointer (its address), or a Reg.
+// string (the address of a zero-terminated copy), a []byte (the address of a copy, or zero), or a Reg.
 func (p *Program) Call(name string, nr uintptr, args ...any) *Call {
 	o := op{kind: kindCall, nr: nr}
 	for i, a := range args {
@@ -96,9 +101,11 @@ func (c *Call) Allow(errs ...syscall.Errno) {
 	}
 }
 
-// Copy copies n bytes from one descriptor to another through buf; the end of the input before that is EPIPE. buf is
-// only written in the child.
-func (p *Program) Copy(name string, from, to any, n int64, buf []byte) {
+// copySize is how much Copy moves at once.
+const copySize = 64 << 10
+
+// Copy copies n bytes from one descriptor to another; the end of the input before that is EPIPE.
+func (p *Program) Copy(name string, from, to any, n int64) {
 	o := op{kind: kindCopy}
 	for i, a := range []any{from, to} {
 		if r, ok := a.(Reg); ok {
@@ -107,7 +114,10 @@ func (p *Program) Copy(name string, from, to any, n int64, buf []byte) {
 			o.arg[i] = p.value(a)
 		}
 	}
-	o.arg[2], o.arg[3], o.arg[4] = uintptr(n), p.value(buf), uintptr(len(buf))
+	if p.buffer == nil {
+		p.buffer = p.mem.alloc(copySize)
+	}
+	o.arg[2], o.arg[3], o.arg[4] = uintptr(n), uintptr(unsafe.Pointer(&p.buffer[0])), copySize
 	p.add(name, o)
 }
 
@@ -141,13 +151,15 @@ func (p *Program) Exit(status int) {
 // 126.
 func (p *Program) Exec(paths []string, argv, env []string, notFound, denied, other string) {
 	vector := func(ss []string) []uintptr {
-		v := make([]uintptr, len(ss)+1)
+		v := words(p.mem.alloc((len(ss) + 1) * wordSize))
 		for i, s := range ss {
 			v[i] = p.value(s)
 		}
 		return v
 	}
-	x := &exec{paths: vector(paths)[:len(paths)], argv: vector(argv), env: vector(env)}
+	x := (*exec)(unsafe.Pointer(&p.mem.alloc(int(unsafe.Sizeof(exec{})))[0]))
+	x.paths = vector(paths)[:len(paths)]
+	x.argv, x.env = uintptr(unsafe.Pointer(&vector(argv)[0])), uintptr(unsafe.Pointer(&vector(env)[0]))
 	for i, m := range []string{notFound, denied, other} {
 		x.line[i], x.size[i] = p.value(m), uintptr(len(m))
 	}
@@ -173,22 +185,29 @@ func (p *Program) value(a any) uintptr {
 		return uintptr(a)
 	case uint64:
 		return uintptr(a)
-	case unsafe.Pointer:
-		p.keep = append(p.keep, a)
-		return uintptr(a)
 	case string:
-		b := make([]byte, len(a)+1)
-		copy(b, a)
-		return p.value(b)
+		return p.value(append([]byte(a), 0))
 	case []byte:
 		if len(a) == 0 {
 			return 0
 		}
-		p.keep = append(p.keep, a)
-		return uintptr(unsafe.Pointer(&a[0]))
+		b := p.mem.alloc(len(a))
+		copy(b, a)
+		return uintptr(unsafe.Pointer(&b[0]))
 	}
 	panic(fmt.Sprintf("rawclone: argument of type %T", a))
 }
+
+// Bytes is a structure of the kernel as an argument of Call. It may not hold addresses of the Go heap.
+func Bytes[T any](v *T) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(v)), unsafe.Sizeof(*v))
+}
+
+// Data copies b to where the child will find it, and returns its address there, for use within a structure.
+func (p *Program) Data(b []byte) uintptr { return p.value(b) }
+
+// Free gives the program's memory back. It may be called more than once.
+func (p *Program) Free() { p.mem.free(); p.buffer = nil }
 
 // Error is a call of a child that failed.
 type Error struct {

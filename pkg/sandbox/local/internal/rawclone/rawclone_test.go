@@ -166,7 +166,7 @@ func TestCopy(t *testing.T) {
 			defer out.Close()
 			var p Program
 			p.Call("close", unix.SYS_CLOSE, feed.Fd())
-			p.Copy("copy", in.Fd(), out.Fd(), tc.size, make([]byte, 4096))
+			p.Copy("copy", in.Fd(), out.Fd(), tc.size)
 			p.Report()
 			p.Exit(0)
 			go func() {

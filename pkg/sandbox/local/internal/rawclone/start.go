@@ -57,14 +57,21 @@ func (p *Program) StartIn(pidfd int) (*Child, error) {
 	return p.launch(0, pidfd, own)
 }
 
+// one clone at a time: what is shown to a child of one would be hidden by the other.
+var one sync.Mutex
+
 func (p *Program) launch(flags uintptr, pidfd, own int) (*Child, error) {
 	var pp [2]int
 	if err := unix.Pipe2(pp[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
 		return nil, err
 	}
 	c := &Child{prog: p, report: os.NewFile(uintptr(pp[0]), "report")}
-	pid, errno := clone(flags|uintptr(syscall.SIGCHLD), pidfd, own, p.ops, uintptr(pp[1]))
-	runtime.KeepAlive(p)
+	ops := unsafe.Slice((*op)(unsafe.Pointer(&p.mem.alloc(len(p.ops) * int(unsafe.Sizeof(op{})))[0])), len(p.ops))
+	copy(ops, p.ops)
+	one.Lock()
+	pid, errno := clone(flags|uintptr(syscall.SIGCHLD), pidfd, own, ops, uintptr(pp[1]))
+	one.Unlock()
+	p.Free()
 	unix.Close(pp[1])
 	if errno != 0 {
 		c.Close()
@@ -133,10 +140,16 @@ func clone(flags uintptr, pidfd, own int, ops []op, report uintptr) (pid int, er
 	if pidfd >= 0 {
 		_, _, errno = syscall.RawSyscall(unix.SYS_SETNS, uintptr(pidfd), unix.CLONE_NEWPID, 0)
 	}
+	if errno == 0 && heapSize != 0 {
+		errno = show(uintptr(unsafe.Pointer(&old)))
+	}
 	if errno == 0 {
 		r, _, errno = syscall.RawSyscall6(unix.SYS_CLONE, flags, 0, 0, 0, 0, 0)
 		if errno == 0 && r == 0 {
 			interpret(ops, report)
+		}
+		if heapSize != 0 {
+			hide()
 		}
 		if pidfd >= 0 {
 			if _, _, e := syscall.RawSyscall(unix.SYS_SETNS, uintptr(own), unix.CLONE_NEWPID, 0); e != 0 {

@@ -52,7 +52,7 @@ func (b *box) signalLargest() { _ = b.signalAll(unix.SIGKILL) }
 // apply adds the calls that limit a process itself.
 func (a *approx) apply(p *rawclone.Program, l sandbox.Limits, spread int) {
 	set := func(resource int, value uint64) {
-		p.Call("limit", unix.SYS_PRLIMIT64, 0, resource, unsafe.Pointer(&unix.Rlimit{Cur: value, Max: value}), 0)
+		p.Call("limit", unix.SYS_PRLIMIT64, 0, resource, rawclone.Bytes(&unix.Rlimit{Cur: value, Max: value}), 0)
 	}
 	if a.memory {
 		set(unix.RLIMIT_DATA, cgroup.DataLimit(l.Memory))
@@ -61,7 +61,7 @@ func (a *approx) apply(p *rawclone.Program, l sandbox.Limits, spread int) {
 		set(unix.RLIMIT_NPROC, uint64(l.PIDs)+1)
 	}
 	if cores, ok := cgroup.Affinity(l.CPU, spread); a.cpu && ok {
-		p.Call("affinity", unix.SYS_SCHED_SETAFFINITY, 0, unsafe.Sizeof(cores), unsafe.Pointer(&cores))
+		p.Call("affinity", unix.SYS_SCHED_SETAFFINITY, 0, unsafe.Sizeof(cores), rawclone.Bytes(&cores))
 	}
 }
 

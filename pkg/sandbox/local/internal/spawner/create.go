@@ -153,7 +153,7 @@ func (b *box) program() (*rawclone.Program, error) {
 	at := unix.AT_FDCWD
 
 	p.ResetSignals(false)
-	p.Call("ignore SIGCHLD", unix.SYS_RT_SIGACTION, int(unix.SIGCHLD), unsafe.Pointer(&ignore), 0, 8)
+	p.Call("ignore SIGCHLD", unix.SYS_RT_SIGACTION, int(unix.SIGCHLD), rawclone.Bytes(&ignore), 0, 8)
 	for _, fd := range b.procs {
 		p.Call("join the control group", unix.SYS_WRITE, fd, "0", 1)
 	}
@@ -214,11 +214,11 @@ func (b *box) program() (*rawclone.Program, error) {
 		p.Call("limit shared memory", unix.SYS_WRITE, regA, pages, len(pages))
 	}
 	p.Call("protect /proc/sys", unix.SYS_MOUNT, "/proc/sys", "/proc/sys", "", unix.MS_BIND|unix.MS_REC, 0)
-	p.Call("protect /proc/sys", unix.SYS_MOUNT_SETATTR, at, "/proc/sys", 0, unsafe.Pointer(&readOnly), unsafe.Sizeof(readOnly))
+	p.Call("protect /proc/sys", unix.SYS_MOUNT_SETATTR, at, "/proc/sys", 0, rawclone.Bytes(&readOnly), unsafe.Sizeof(readOnly))
 	p.Call("mount /dev/pts", unix.SYS_MOUNT, "devpts", "/dev/pts", "devpts", unix.MS_NOSUID|unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620,max=64")
 	if b.spec.Network != sandbox.NetworkHost {
 		p.Call("loopback", unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0).Save(regA)
-		p.Call("loopback", unix.SYS_IOCTL, regA, unix.SIOCSIFFLAGS, unsafe.Pointer(&loopbackUp))
+		p.Call("loopback", unix.SYS_IOCTL, regA, unix.SIOCSIFFLAGS, rawclone.Bytes(&loopbackUp))
 	}
 	p.Call("set the host name", unix.SYS_SETHOSTNAME, hostfs.HostName, len(hostfs.HostName))
 	if err := b.dropIDs(&p); err != nil {
@@ -299,7 +299,7 @@ func (b *box) mapped(p *rawclone.Program, source, target string, owner ids) erro
 	}
 	attr := &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(space)}
 	p.Call("mount "+target, unix.SYS_OPEN_TREE, unix.AT_FDCWD, source, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC).Save(regA)
-	p.Call("mount "+target+" with the sandbox's user as its owner", unix.SYS_MOUNT_SETATTR, regA, "", unix.AT_EMPTY_PATH, unsafe.Pointer(attr), unsafe.Sizeof(*attr))
+	p.Call("mount "+target+" with the sandbox's user as its owner", unix.SYS_MOUNT_SETATTR, regA, "", unix.AT_EMPTY_PATH, rawclone.Bytes(attr), unsafe.Sizeof(*attr))
 	p.Call("mount "+target, unix.SYS_MOVE_MOUNT, regA, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH)
 	return nil
 }
@@ -336,7 +336,7 @@ func (b *box) becomeUser(p *rawclone.Program) {
 	p.Call("drop groups", unix.SYS_SETGROUPS, 0, 0).Allow(unix.EPERM) // an ordinary user cannot, and keeps none that anything here belongs to
 	p.Call("set the group", unix.SYS_SETRESGID, in.gid, in.gid, in.gid)
 	p.Call("set the user", unix.SYS_SETRESUID, in.uid, in.uid, in.uid)
-	p.Call("drop capabilities", unix.SYS_CAPSET, unsafe.Pointer(&capHeader), unsafe.Pointer(&noCaps))
+	p.Call("drop capabilities", unix.SYS_CAPSET, rawclone.Bytes(&capHeader), rawclone.Bytes(&noCaps))
 }
 
 // Structures of the kernel that calls point to.

@@ -20,6 +20,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/rawclone"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/wire"
 )
 
@@ -122,6 +123,7 @@ func run() int {
 		fmt.Fprintln(os.Stderr, "sbxrun: spawner:", err)
 		return 1
 	}
+	rawclone.Slim()
 	s, err := newServer(conn)
 	if err == nil {
 		err = s.serve()

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -133,6 +132,7 @@ func (b *box) startStep(req wire.Exec, st *step, files []int) (*rawclone.Child, 
 		}
 	}
 	var p rawclone.Program
+	defer p.Free()
 	b.enter(&p)
 	p.Call("own session", unix.SYS_SETSID)
 	argv := req.Argv
@@ -197,7 +197,7 @@ func (b *box) enter(p *rawclone.Program) {
 // limits sets what the kernel limits for each process, and the mark.
 func (b *box) limits(p *rawclone.Program, st *step) {
 	set := func(name string, resource int, value uint64) {
-		p.Call(name, unix.SYS_PRLIMIT64, 0, resource, unsafe.Pointer(&unix.Rlimit{Cur: value, Max: value}), 0)
+		p.Call(name, unix.SYS_PRLIMIT64, 0, resource, rawclone.Bytes(&unix.Rlimit{Cur: value, Max: value}), 0)
 	}
 	set("limit of open files", unix.RLIMIT_NOFILE, min(uint64(b.spec.Limits.Files), b.server.host.openFiles))
 	set("limit of core dumps", unix.RLIMIT_CORE, 0)

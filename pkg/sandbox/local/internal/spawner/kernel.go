@@ -12,7 +12,6 @@ import (
 // walls are the parts of a sandbox's walls that processes put up around themselves.
 type walls struct {
 	filter   []unix.SockFilter
-	program  unix.SockFprog
 	landlock int // a ruleset, or -1
 }
 
@@ -22,7 +21,6 @@ func newWalls(noMemfd bool) (*walls, error) {
 	if w.filter, err = seccomp.Filter(seccomp.Options{NoMemfd: noMemfd}); err != nil {
 		return nil, err
 	}
-	w.program = unix.SockFprog{Len: uint16(len(w.filter)), Filter: &w.filter[0]}
 	w.landlock = scopeRuleset()
 	return w, nil
 }
@@ -59,5 +57,10 @@ func (w *walls) put(p *rawclone.Program, hostNetwork bool) {
 	if hostNetwork && w.landlock >= 0 {
 		p.Call("landlock", unix.SYS_LANDLOCK_RESTRICT_SELF, w.landlock, 0)
 	}
-	p.Call("seccomp", unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, unsafe.Pointer(&w.program))
+	// struct sock_fprog: the number of instructions, and where they are.
+	program := struct {
+		n      uint16
+		filter uintptr
+	}{uint16(len(w.filter)), p.Data(unsafe.Slice((*byte)(unsafe.Pointer(&w.filter[0])), len(w.filter)*int(unsafe.Sizeof(w.filter[0]))))}
+	p.Call("seccomp", unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, rawclone.Bytes(&program))
 }

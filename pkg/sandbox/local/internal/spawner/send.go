@@ -27,6 +27,7 @@ func (s *server) send(req wire.Send, files []int) error {
 		return fmt.Errorf("send came with %d files", len(files))
 	}
 	var p rawclone.Program
+	defer p.Free()
 	b.enter(&p)
 	b.limits(&p, &step{mark: b.newMark()})
 	b.becomeNobody(&p)
@@ -39,7 +40,6 @@ func (s *server) send(req wire.Send, files []int) error {
 		p.Call(d, unix.SYS_MKDIRAT, at, d, 0o755).Allow(unix.EEXIST, unix.EROFS)
 	}
 	p.Call(dir, unix.SYS_OPENAT, at, dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).Save(regBase)
-	buf := make([]byte, 64<<10)
 	for _, e := range req.Entries {
 		name := e.Name
 		if hasNUL(name, e.Link) {
@@ -55,11 +55,11 @@ func (s *server) send(req wire.Send, files []int) error {
 			}
 			made[parent] = true
 		}
-		p.Call(parent, unix.SYS_OPENAT2, regBase, parent, unsafe.Pointer(&inside), unsafe.Sizeof(inside)).Save(regDir)
+		p.Call(parent, unix.SYS_OPENAT2, regBase, parent, rawclone.Bytes(&inside), unsafe.Sizeof(inside)).Save(regDir)
 		switch e.Kind {
 		case wire.Folder:
 			p.Call(name, unix.SYS_MKDIRAT, regDir, base, 0o700|e.Mode).Allow(unix.EEXIST)
-			p.Call(name, unix.SYS_OPENAT2, regBase, name, unsafe.Pointer(&inside), unsafe.Sizeof(inside)).Save(regA)
+			p.Call(name, unix.SYS_OPENAT2, regBase, name, rawclone.Bytes(&inside), unsafe.Sizeof(inside)).Save(regA)
 			p.Call(name, unix.SYS_CLOSE, regA)
 			made[name] = true
 		case wire.Chmod:
@@ -69,7 +69,7 @@ func (s *server) send(req wire.Send, files []int) error {
 			p.Call(name, unix.SYS_SYMLINKAT, e.Link, regDir, base)
 		case wire.Hardlink:
 			lp, lb := path.Split(e.Link)
-			p.Call(e.Link, unix.SYS_OPENAT2, regBase, path.Clean(lp), unsafe.Pointer(&inside), unsafe.Sizeof(inside)).Save(regA)
+			p.Call(e.Link, unix.SYS_OPENAT2, regBase, path.Clean(lp), rawclone.Bytes(&inside), unsafe.Sizeof(inside)).Save(regA)
 			p.Call(name, unix.SYS_UNLINKAT, regDir, base, 0).Allow(unix.ENOENT)
 			p.Call(name, unix.SYS_LINKAT, regA, lb, regDir, base, 0)
 			p.Call(name, unix.SYS_CLOSE, regA)
@@ -77,7 +77,7 @@ func (s *server) send(req wire.Send, files []int) error {
 			p.Call(name, unix.SYS_UNLINKAT, regDir, base, 0).Allow(unix.ENOENT)
 			p.Call(name, unix.SYS_OPENAT, regDir, base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600).Save(regA)
 			if e.Size > 0 {
-				p.Copy(name, 0, regA, e.Size, buf)
+				p.Copy(name, 0, regA, e.Size)
 			}
 			p.Call(name, unix.SYS_FCHMOD, regA, e.Mode)
 			p.Call(name, unix.SYS_CLOSE, regA)
