@@ -10,9 +10,9 @@ func newGC(std stdio) *cobra.Command {
 	return &cobra.Command{
 		Use:   "gc",
 		Short: "Remove what killed runs left",
-		Long: `gc removes what runs that were killed left on this machine: processes, control groups, folders. What a living run
-owns is not touched. A run that ends by itself, by Ctrl-C or by SIGKILL leaves nothing; gc is for what a crash of the
-machine, or of everything at once, left.`,
+		Long: `gc removes what killed runs left on this machine: control groups with what still runs in them, and locks. What a living
+run owns is not touched. A run that ends by itself, by Ctrl-C or by SIGKILL leaves nothing; gc is for those of which
+the process that takes the sandboxes down was killed too.`,
 		Example: "  sbxrun gc",
 		Args:    maxArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {

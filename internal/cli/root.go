@@ -37,7 +37,8 @@ func newRoot(std stdio) *cobra.Command {
 		Long: `sbxrun runs YAML recipes in sandboxes: it takes isolated sandboxes, stages files, runs commands, checks what
 came out, writes reports, and always takes the sandboxes down again. The code it runs is not trusted.
 
-"sbxrun RECIPE..." is the same as "sbxrun run RECIPE...".`,
+"sbxrun RECIPE..." is the same as "sbxrun run RECIPE...": its flags, which "sbxrun run --help" lists, may stand before
+or after the recipes.`,
 		Example: `  sbxrun init                      # write a first recipe
   sbxrun recipe.yaml               # run it
   sbxrun -j 4 --junit out.xml recipes/

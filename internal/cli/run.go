@@ -41,8 +41,9 @@ events.jsonl, results.jsonl, report.json, junit.xml, logs/ and artifacts/.
 Ctrl-C once ends what runs, takes the sandboxes down and writes the reports; twice: as fast as teardown allows; a third
 time: at once. SIGTERM and SIGHUP act alike.
 
-Exit status: 0 all passed, or all gates hold; 1 something failed, or a gate does not hold; 2 bad usage or recipe,
-nothing was started; 3 infrastructure errors, or something could not be taken down; 130 interrupted.`,
+Exit status: 0 all passed, or all gates hold; 1 something failed or was not run, a gate does not hold, or an update was
+refused; 2 bad usage or recipe, nothing was started; 3 infrastructure errors, something could not be taken down, or this
+machine cannot give what is asked; 130 interrupted.`,
 		Example: `  sbxrun recipe.yaml
   sbxrun run -j 8 --set model=small --case '^easy-' evals/
   sbxrun run --shard 2/4 --out shard2 evals/all.yaml
@@ -54,7 +55,7 @@ nothing was started; 3 infrastructure errors, or something could not be taken do
 	}
 	f := cmd.Flags()
 	flags.plan.add(cmd)
-	flags.provider.add(cmd)
+	flags.provider.addRun(cmd)
 	f.IntVar(&flags.maxFailures, "max-failures", 0, "start no more samples once `N` have failed; exit status 1")
 	f.IntVar(&flags.infraRetries, "infra-retries", executor.DefaultInfraRetries,
 		"repeat a sample up to `N` times after infrastructure errors, where that is safe")
@@ -62,7 +63,7 @@ nothing was started; 3 infrastructure errors, or something could not be taken do
 	f.BoolVar(&flags.update, "update", false, "write golden files that differ, at the end of the run")
 	f.StringVar(&flags.out, "out", "", "write the run to the folder `DIR`, replacing a run that is there")
 	f.StringVar(&flags.junit, "junit", "", "write the JUnit report to `FILE` too")
-	f.BoolVarP(&flags.verbose, "verbose", "v", false, "show every step")
+	f.BoolVarP(&flags.verbose, "verbose", "v", false, "show every sample and step")
 	f.BoolVarP(&flags.quiet, "quiet", "q", false, "show only what went wrong")
 	return cmd
 }

@@ -25,6 +25,11 @@ type providerFlags struct {
 
 func (f *providerFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.provider, "provider", localName, "where sandboxes come from: `NAME` is local")
+}
+
+// addRun adds the flags that only a run has.
+func (f *providerFlags) addRun(cmd *cobra.Command) {
+	f.add(cmd)
 	cmd.Flags().BoolVar(&f.allowNoIsolation, "allow-no-isolation", false,
 		"let recipes ask for isolation: none, which runs their code on this machine with all your rights")
 }
