@@ -35,7 +35,7 @@ var rules = []rule{
 	{"pkg/recipe", []string{"schemas", "internal/expr", "internal/nearest"}, nil, "reading a recipe must not depend on what is done with it"},
 	{"pkg/plan", []string{"pkg/recipe", "pkg/sandbox", "internal/expr", "internal/nearest"}, nil,
 		"a plan is plain data; of pkg/sandbox it takes data types only"},
-	{"internal/check", []string{"pkg/recipe", "pkg/plan", "pkg/event", "internal/expr"}, nil,
+	{"internal/check", []string{"pkg/recipe", "pkg/event", "internal/expr"}, nil,
 		"an expectation is judged by an outcome alone, wherever that came from"},
 	{"pkg/executor", []string{"pkg/recipe", "pkg/plan", "pkg/sandbox", "pkg/event", "internal/check", "internal/expr"}, nil,
 		"it runs on any provider and is shown by any report, so it knows none"},
@@ -46,8 +46,7 @@ var rules = []rule{
 	{"internal/bench/...", []string{"pkg/...", "internal/..."}, nil, "it measures everything"},
 	{"internal/cli", []string{"*"}, nil, "it wires everything together"},
 	{"test/...", []string{"internal/cli", "pkg/sandbox/...", "pkg/event"}, nil, "end-to-end tests use what users use"},
-	{"cmd/sbxrun", []string{"internal/cli", "pkg/sandbox/local/..."}, nil,
-		"main hands over to internal/cli; the local provider's own processes leave before"},
+	{"cmd/sbxrun", []string{"internal/cli"}, nil, "main hands over to internal/cli"},
 }
 
 // bans are modules that may be imported by some packages only.
@@ -61,14 +60,15 @@ var bans = []struct {
 	{"github.com/spf13/cobra", []string{"internal/cli"}, "the command line is one package"},
 	{"github.com/expr-lang/expr", []string{"internal/expr"}, "the language is chosen in one package"},
 	{"gopkg.in/yaml.v3", []string{"pkg/recipe", "pkg/plan", "internal/cli"}, "YAML is read where recipes, rows and --set values come in"},
-	{"github.com/elastic/go-seccomp-bpf", []string{"pkg/sandbox/local/..."}, "walls are the local provider's"},
+	{"golang.org/x/net", []string{"pkg/sandbox/local/..."}, "walls are the local provider's"},
+	{"github.com/godbus/dbus", []string{"pkg/sandbox/local/..."}, "walls are the local provider's"},
 	{"github.com/vishvananda/netlink", []string{"pkg/sandbox/local/..."}, "walls are the local provider's"},
 }
 
-// pkg is what go list says of a package. Imports of tests are free: they may use the fake provider anywhere.
+// pkg is what go list says of a package. Of this project tests may import anything: they use the fake provider anywhere.
 type pkg struct {
-	ImportPath string
-	Imports    []string
+	ImportPath                         string
+	Imports, TestImports, XTestImports []string
 }
 
 func TestImports(t *testing.T) {
@@ -121,6 +121,53 @@ func TestRules(t *testing.T) {
 	}
 }
 
+// ARCHITECTURE.md has the rules as a table, and a line for each module that is imported.
+func TestArchitecture(t *testing.T) {
+	data, err := os.ReadFile("../../ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := map[string]string{}
+	for line := range strings.Lines(string(data)) {
+		if cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|"); len(cells) == 3 {
+			rows[strings.TrimSpace(cells[0])] = strings.TrimSpace(cells[2])
+		}
+	}
+	for _, r := range rules {
+		want := strings.Join(r.project, ", ")
+		switch want {
+		case "":
+			want = "nothing"
+		case "*":
+			want = "everything"
+		}
+		if got := rows[r.pkg]; got != want {
+			t.Errorf("ARCHITECTURE.md says that %s may import %q, the rule is %q", r.pkg, got, want)
+		}
+	}
+	mod, err := os.ReadFile("../../go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range list(t) {
+		for _, imported := range slices.Concat(p.Imports, p.TestImports, p.XTestImports) {
+			if module := moduleOf(string(mod), imported); module != "" && !strings.Contains(string(data), strings.TrimPrefix(module, "github.com/")) {
+				t.Errorf("ARCHITECTURE.md does not say what %s is for, which %s imports", module, inProject(p.ImportPath))
+			}
+		}
+	}
+}
+
+// moduleOf is the module of go.mod that a package is in, "" for others.
+func moduleOf(mod, path string) string {
+	for line := range strings.Lines(mod) {
+		if fields := strings.Fields(line); len(fields) > 1 && strings.HasPrefix(fields[1], "v") && (path == fields[0] || strings.HasPrefix(path, fields[0]+"/")) {
+			return fields[0]
+		}
+	}
+	return ""
+}
+
 // forbidden says why a package may not import another, or "".
 func forbidden(name, imported string, r rule) string {
 	allowed := func(patterns []string, path string) bool {
@@ -162,7 +209,7 @@ func list(t *testing.T) []pkg {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Imports", "./...")
+	cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Imports,TestImports,XTestImports", "./...")
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "GOWORK=off")
 	var stderr bytes.Buffer
