@@ -114,11 +114,17 @@ func (g *Group) has(dir string) bool {
 	return false
 }
 
-// ProcsFiles are the files to write a process id to (or "0" for oneself) for that process to join.
-func (g *Group) ProcsFiles() []string {
+// JoinFiles are the files to write "0" to for the writing process, of one thread, to join. On version 1 that is tasks:
+// while a process is moved by cgroup.procs no other on the machine can fork, which costs more than all else in making a
+// sandbox; a thread that moves itself holds nobody up.
+func (g *Group) JoinFiles() []string {
+	name := "cgroup.procs"
+	if !g.v2 {
+		name = "tasks"
+	}
 	files := make([]string, len(g.dirs))
 	for i, d := range g.dirs {
-		files[i] = filepath.Join(d, "cgroup.procs")
+		files[i] = filepath.Join(d, name)
 	}
 	return files
 }

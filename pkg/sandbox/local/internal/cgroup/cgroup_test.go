@@ -127,7 +127,7 @@ func start(t *testing.T, g *Group, as string) *exec.Cmd {
 
 func enter(t *testing.T, g *Group, pid int) {
 	t.Helper()
-	for _, f := range g.ProcsFiles() {
+	for _, f := range g.JoinFiles() {
 		if err := os.WriteFile(f, []byte(strconv.Itoa(pid)), 0); err != nil {
 			t.Fatal(err)
 		}
@@ -396,7 +396,7 @@ func TestSweepAllLooksEverywhere(t *testing.T) {
 func TestModeNoneDoesNothing(t *testing.T) {
 	m := &Manager{Mode: ModeNone, Run: "r"}
 	g, err := m.Create("a", Limits{Memory: 1, PIDs: 1, CPU: 1})
-	if err != nil || len(g.ProcsFiles()) != 0 || g.Dir() != "" {
+	if err != nil || len(g.JoinFiles()) != 0 || g.Dir() != "" {
 		t.Fatalf("%+v, %v", g, err)
 	}
 	e, err1 := g.Events()
@@ -443,7 +443,7 @@ func BenchmarkCreateEnterRemove(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		for _, f := range g.ProcsFiles() {
+		for _, f := range g.JoinFiles() {
 			if err := os.WriteFile(f, []byte(strconv.Itoa(cmd.Process.Pid)), 0); err != nil {
 				b.Fatal(err)
 			}

@@ -79,7 +79,7 @@ func (b *box) joinable() (err error) {
 	if err != nil {
 		return err
 	}
-	for _, f := range b.group.ProcsFiles() {
+	for _, f := range b.group.JoinFiles() {
 		fd, err := unix.Open(f, unix.O_WRONLY|unix.O_CLOEXEC, 0)
 		if err != nil {
 			return fmt.Errorf("%s: %w", f, err)
