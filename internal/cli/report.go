@@ -16,12 +16,17 @@ func newReport(std stdio) *cobra.Command {
 		Short: "Make reports again from recorded events; merge shards",
 		Long: `report reads the events of finished runs, folders or events.jsonl files, makes the reports again and exits as one run of
 all of them would. Gates, which wait for this with --shard, are judged over all. The reports of one folder go into it;
-those of several need --out. The same recipe, case and sample twice is an error.`,
+those of several need --out, a folder that holds no run. The same recipe, case and sample twice is an error.`,
 		Example: "  sbxrun report .sbxrun/runs/261123-101500-3fa2c1\n  sbxrun report --out merged shard1 shard2 shard3",
 		Args:    minArgs(1, "at least one folder or file"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 && out == "" {
 				return usagef("say with --out where the merged reports go")
+			}
+			if out != "" && !inputAlone(args, out) {
+				if _, err := os.Stat(filepath.Join(out, eventsFile)); err == nil {
+					return usagef("--out %s holds a run of its own, whose reports are not to be replaced: name another folder", out)
+				}
 			}
 			log, err := report.Open(args...)
 			if err != nil {
@@ -33,6 +38,19 @@ those of several need --out. The same recipe, case and sample twice is an error.
 	cmd.Flags().StringVar(&out, "out", "", "write the reports to the folder `DIR` (default: the run's own)")
 	cmd.Flags().StringVar(&junit, "junit", "", "write the JUnit report to `FILE` too")
 	return cmd
+}
+
+// inputAlone says whether out is the folder of the one run that is read.
+func inputAlone(args []string, out string) bool {
+	if len(args) != 1 {
+		return false
+	}
+	in, err1 := os.Stat(args[0])
+	if err1 == nil && !in.IsDir() {
+		in, err1 = os.Stat(filepath.Dir(args[0]))
+	}
+	to, err2 := os.Stat(out)
+	return err1 == nil && err2 == nil && os.SameFile(in, to)
 }
 
 // merge writes the reports of a log and ends as the run would have.

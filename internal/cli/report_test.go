@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/sbxrun/sbxrun/internal/report"
@@ -31,19 +32,9 @@ func TestStatusOfMergedRuns(t *testing.T) {
 			for i, end := range tt.ends {
 				shard := ""
 				if tt.total > 0 {
-					shard = fmt.Sprintf(`,"shard":"%d/%d"`, i+1, tt.total)
+					shard = fmt.Sprintf("%d/%d", i+1, tt.total)
 				}
-				const at = `{"time":"2026-11-23T10:00:00Z","type":`
-				text := at + `"run.start","run":{"format":1,"id":"a","version":"v","provider":"local","dir":"/r","cwd":"/"` + shard + "}}\n" +
-					at + `"recipe.start","recipe":"r","recipe_start":{"file":"r.yaml","digest":"d","has_cases":true,"samples":1,"total":1,"pool":1}}` + "\n" +
-					at + fmt.Sprintf(`"sample.end","recipe":"r","case":"%d","sample":1,"sample_end":{"verdict":"passed","duration":1,"steps":[]}}`, i) + "\n"
-				if end != "" {
-					text += at + `"run.end","run_end":{` + end + "}}\n"
-				}
-				paths = append(paths, filepath.Join(t.TempDir(), "events.jsonl"))
-				if err := os.WriteFile(paths[i], []byte(text), 0o644); err != nil {
-					t.Fatal(err)
-				}
+				paths = append(paths, writeRun(t, fmt.Sprint(i), shard, end))
 			}
 			log, err := report.Open(paths...)
 			if err != nil {
@@ -53,5 +44,51 @@ func TestStatusOfMergedRuns(t *testing.T) {
 				t.Errorf("exit status %d, want %d", got, tt.want)
 			}
 		})
+	}
+}
+
+// writeRun writes the log of a run with one sample that passed and returns its folder.
+func writeRun(t *testing.T, caseID, shard, end string) string {
+	t.Helper()
+	const at = `{"time":"2026-11-23T10:00:00Z","type":`
+	text := at + fmt.Sprintf(`"run.start","run":{"format":1,"id":"a","version":"v","provider":"local","dir":"/r","cwd":"/","shard":%q}}`, shard) + "\n" +
+		at + `"recipe.start","recipe":"r","recipe_start":{"file":"r.yaml","digest":"d","has_cases":true,"samples":1,"total":1,"pool":1}}` + "\n" +
+		at + fmt.Sprintf(`"sample.end","recipe":"r","case":%q,"sample":1,"sample_end":{"verdict":"passed","duration":1,"steps":[]}}`, caseID) + "\n"
+	if end != "" {
+		text += at + `"run.end","run_end":{` + end + "}}\n"
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, eventsFile), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// Merged reports go where no run is: its own reports would be lost.
+func TestReportsOfOtherRunsAreKept(t *testing.T) {
+	const end = `"exit":0,"duration":1`
+	a, b := writeRun(t, "a", "1/2", end), writeRun(t, "b", "2/2", end)
+	alone := writeRun(t, "c", "", end)
+	file, err := os.Create(filepath.Join(t.TempDir(), "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	for _, tt := range []struct {
+		args string
+		want int
+	}{
+		{a + " " + b, exitUsage},
+		{"--out " + a + " " + a + " " + b, exitUsage},
+		{"--out " + t.TempDir() + " " + a + " " + b, exitOK},
+		{alone, exitOK},
+		{"--out " + alone + "/. " + alone + "/events.jsonl", exitOK},
+	} {
+		if got := Main(append([]string{"report"}, strings.Fields(tt.args)...), file, file, file); got != tt.want {
+			t.Errorf("report %s: exit status %d, want %d", tt.args, got, tt.want)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(a, resultsFile)); err == nil {
+		t.Error("the reports of another run were replaced")
 	}
 }

@@ -12,7 +12,7 @@ import (
 var errInterrupted = errors.New("interrupted")
 
 // interrupts follows SIGINT, SIGTERM and SIGHUP: the first cancels the context, the second closes hurry, the third
-// ends the process at once.
+// ends the process at once. A SIGHUP that nohup has ignored stays so.
 type interrupts struct {
 	hurry chan struct{}
 	stop  func()
@@ -23,10 +23,18 @@ type interrupts struct {
 func watchSignals(parent context.Context, say func(string), runID string) (context.Context, *interrupts) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 3)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(signals, syscall.SIGHUP)
+	}
+	// A reader of the output that goes away, such as head, does not end the run: writing fails with EPIPE instead. To
+	// ignore the signal would be inherited by commands in sandboxes.
+	pipe := make(chan os.Signal, 1)
+	signal.Notify(pipe, syscall.SIGPIPE)
 	in, done := &interrupts{hurry: make(chan struct{})}, make(chan struct{})
 	in.stop = func() {
 		signal.Stop(signals)
+		signal.Stop(pipe)
 		close(done)
 		cancel(nil)
 	}

@@ -2,11 +2,13 @@ package report
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/term"
@@ -163,7 +165,7 @@ func (c *Console) finish(r *Report, reports []string) error {
 			c.err = annotate(c.Out, r)
 		}
 	}
-	if c.err != nil {
+	if c.err != nil && !errors.Is(c.err, syscall.EPIPE) { // nobody reads it any more
 		return fmt.Errorf("write to the console: %w", c.err)
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -335,5 +336,19 @@ func TestDetectConsole(t *testing.T) {
 	}
 	if w, h := newConsole(o).size(); w != 80 || h != 24 {
 		t.Errorf("size of a file: %d, %d", w, h)
+	}
+}
+
+// gone is a reader that has gone away.
+type gone struct{}
+
+func (gone) Write([]byte) (int, error) { return 0, &os.PathError{Op: "write", Path: "|1", Err: syscall.EPIPE} }
+
+// Output that nobody reads any more is no error; what cannot be written is.
+func TestConsoleWithoutReader(t *testing.T) {
+	c := newConsole(ConsoleOptions{Out: gone{}})
+	c.Send(event.Event{Type: event.TypeWarning, Message: "x"})
+	if err := c.Close(); err != nil {
+		t.Error(err)
 	}
 }

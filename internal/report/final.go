@@ -49,7 +49,7 @@ func (c *Console) final(r *Report, reports []string) string {
 	}
 	fmt.Fprintf(&b, "%s %s in %s\n", c.style.word(word), countsLine(r.Totals), duration(seconds(r.Duration)))
 	if n := notEnded(r); n > 0 {
-		fmt.Fprintf(&b, "the run was cut short: %d samples did not end\n", n)
+		fmt.Fprintf(&b, "the run was cut short: %s did not end\n", samples(n))
 	}
 	if !c.Quiet {
 		for _, line := range reportPaths(reports) {

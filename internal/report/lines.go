@@ -45,7 +45,7 @@ func (c *Console) recipeLine(e event.Event) string {
 	s := e.RecipeStart
 	line := terminalLine(e.Recipe)
 	if s.Total >= 0 && (s.HasCases || s.Samples > 1) {
-		line += fmt.Sprintf(": %d samples, %d at a time", s.Total, max(s.Pool, 1))
+		line += fmt.Sprintf(": %s, %d at a time", samples(s.Total), max(s.Pool, 1))
 	}
 	return line + "\n"
 }

@@ -75,6 +75,13 @@ func countsLine(t Totals) string {
 	return line
 }
 
+func samples(n int) string {
+	if n == 1 {
+		return "1 sample"
+	}
+	return fmt.Sprintf("%d samples", n)
+}
+
 // reasonLine is what went wrong: the step, if one decided, and its message.
 func reasonLine(f Failure) string {
 	message := f.Message
