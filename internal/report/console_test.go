@@ -342,7 +342,9 @@ func TestDetectConsole(t *testing.T) {
 // gone is a reader that has gone away.
 type gone struct{}
 
-func (gone) Write([]byte) (int, error) { return 0, &os.PathError{Op: "write", Path: "|1", Err: syscall.EPIPE} }
+func (gone) Write([]byte) (int, error) {
+	return 0, &os.PathError{Op: "write", Path: "|1", Err: syscall.EPIPE}
+}
 
 // Output that nobody reads any more is no error; what cannot be written is.
 func TestConsoleWithoutReader(t *testing.T) {
