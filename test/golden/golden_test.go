@@ -66,6 +66,12 @@ func scripts(t *testing.T, dir string) {
 			e.Values[processKey{}] = &process{}
 			return nil
 		},
+		Condition: func(name string) (bool, error) {
+			if name != "root" {
+				return false, fmt.Errorf("unknown condition %q", name)
+			}
+			return os.Getuid() == 0, nil
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"sbxrun":   sbxrun,
 			"exits":    exits,
