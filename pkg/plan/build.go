@@ -22,10 +22,10 @@ func Build(ctx context.Context, r *recipe.Recipe, opts Options) (*Plan, error) {
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(p.missing(), p.sandboxes()); err != nil {
+	sandboxes, err := p.sandboxes()
+	if err := errors.Join(p.missing(), err); err != nil {
 		return nil, err
 	}
-	var err error
 	if p.source, err = p.newSource(); err != nil {
 		return nil, err
 	}
@@ -39,6 +39,11 @@ func Build(ctx context.Context, r *recipe.Recipe, opts Options) (*Plan, error) {
 			before++
 			if p.choice.inShard(hash) {
 				p.Cases++
+			}
+			for _, sb := range sandboxes {
+				if _, err := p.SandboxSpec(sb, p.rowEnv(c)); err != nil {
+					return fmt.Errorf("%w (case %s)", err, c.ID)
+				}
 			}
 		}
 		return nil

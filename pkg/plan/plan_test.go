@@ -227,6 +227,8 @@ func TestBuildErrors(t *testing.T) {
 		{"folder", "vars: {x: t.json}\ncases: {file: \"${{ vars.x }}\"}", Options{}, []string{"cases.file: ", "no such file"}},
 		{"limit by a var", "vars: {m: 1Gi}\nsandboxes:\n  a: {limits: {memory: \"${{ vars.m }}\"}}\n  b: {local: {mounts: [{src: /etc, dst: \"${{ vars.m }}\"}]}}",
 			Options{Set: map[string]string{"m": "lots"}}, []string{`recipe.yaml:6:3: sandbox a: limits.memory: "lots" is no quantity`, "recipe.yaml:7:3: sandbox b: local.mounts[0].dst: lots must be an absolute path"}},
+		{"limit of a case", "cases: {list: [{id: a, m: 1Gi}, {id: b, m: lots}]}\nsandboxes:\n  x: {limits: {memory: \"${{ case.m }}\"}}", Options{},
+			[]string{`recipe.yaml:6:3: sandbox x: limits.memory: "lots" is no quantity`, "(case b)"}},
 		{"pattern", `cases: {glob: "t/[a"}`, Options{}, []string{`cases.glob: "t/[a" is no valid pattern`}},
 	}
 	for _, tt := range tests {

@@ -61,24 +61,29 @@ func (p *Plan) SandboxSpec(sb recipe.Sandbox, env expr.Env) (sandbox.Spec, error
 	return spec, nil
 }
 
-// sandboxes evaluates the sandboxes that no case decides, so that what --set makes wrong is found before anything starts.
-func (p *Plan) sandboxes() error {
+// sandboxes evaluates the sandboxes that no case decides, so that what --set makes wrong is found before anything starts, and
+// returns those that a case decides.
+func (p *Plan) sandboxes() (ofCases []recipe.Sandbox, err error) {
 	var errs []error
 	for _, sb := range p.Recipe.Sandboxes {
 		sb.Env = nil // no part of the spec
-		varies := errors.New("it depends on the sample")
-		err := walk(reflect.ValueOf(sb), place{}, func(e compiled, _ place) error {
-			if e.Uses("case") || e.Uses("run") {
-				return varies
+		uses := map[string]bool{}
+		_ = walk(reflect.ValueOf(sb), place{}, func(e compiled, _ place) error {
+			for _, root := range []string{"case", "run"} {
+				uses[root] = uses[root] || e.Uses(root)
 			}
 			return nil
 		})
-		if err == nil {
-			_, err = p.SandboxSpec(sb, expr.Env{"vars": p.Vars})
+		switch {
+		case uses["run"]: // known when it runs
+		case uses["case"]:
+			ofCases = append(ofCases, sb)
+		default:
+			_, err := p.SandboxSpec(sb, expr.Env{"vars": p.Vars})
 			errs = append(errs, err)
 		}
 	}
-	return errors.Join(errs...)
+	return ofCases, errors.Join(errs...)
 }
 
 // beside makes a path absolute that is relative to the recipe.
