@@ -87,12 +87,27 @@ func (b *box) signalOne(pid int, want uint64, sig unix.Signal) bool {
 	defer unix.Close(fd)
 	m, ok := mark(pid)
 	if !ok {
-		return false
+		if m, ok = b.entering(pid); !ok {
+			return false
+		}
 	}
 	b.mu.Lock()
 	belongs := m == want || m < want && !b.marks[m]
 	b.mu.Unlock()
 	return belongs && unix.PidfdSendSignal(fd, sig, nil, 0) == nil
+}
+
+// entering is the mark that the main process of a command is about to get: it has none yet, and its signals are blocked,
+// so that what is sent to it now is delivered when it begins.
+func (b *box) entering(pid int) (uint64, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, st := range b.steps {
+		if st.pid == pid {
+			return st.mark, true
+		}
+	}
+	return 0, false
 }
 
 // signalAll sends a signal to every process of the sandbox but its first, which takes one call from within that no
