@@ -218,6 +218,17 @@ var stopChecks = []check{
 			t.Errorf("%+v, want stopped", got.Result)
 		}
 	}},
+	{"a stop while the command starts is not lost", func(t *testing.T, s *suite) {
+		b := s.box(t)
+		for i := range 20 {
+			stop := make(chan struct{})
+			time.AfterFunc(time.Duration(i)*300*time.Microsecond, func() { close(stop) })
+			got := b.exec(sandbox.Command{Argv: []string{"sleep", "1000"}, Stop: stop, Grace: hang})
+			if !got.Stopped || got.Exit != 143 {
+				t.Fatalf("%+v, want stopped by TERM", got.Result)
+			}
+		}
+	}},
 	{"stop leaves other commands alone", func(t *testing.T, s *suite) {
 		b, stop := s.box(t), make(chan struct{})
 		other := b.start(b.ctx, sandbox.Command{Argv: []string{"sh", "-c", "echo up; while [ ! -e go ]; do sleep 0.02; done; exit 6"}})
