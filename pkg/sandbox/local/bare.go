@@ -3,10 +3,10 @@ package local
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -18,10 +18,12 @@ type bare struct {
 	files
 	p    *Provider
 	dir  string
-	next atomic.Int64 // numbers of commands and scripts
-
 	once sync.Once
 	err  error // of the release
+
+	starting sync.Mutex      // held while a command is started
+	marks    map[uint64]bool // of its commands
+	over     bool            // no more of them
 }
 
 func (p *Provider) acquireBare(id string, spec sandbox.Spec) (*bare, error) {
@@ -30,25 +32,49 @@ func (p *Provider) acquireBare(id string, spec sandbox.Spec) (*bare, error) {
 	}
 	switch {
 	case !p.opts.AllowNoIsolation:
-		return fail(sandbox.KindUnsupported, errors.New("isolation none isolates nothing, and has to be allowed by a flag of its own"))
+		return fail(sandbox.KindUnsupported, errors.New("isolation: none runs commands on this machine with all your rights, and has to be allowed with --allow-no-isolation"))
 	case spec.Local.Rootfs != "" || len(spec.Local.Mounts) > 0:
-		return fail(sandbox.KindUnsupported, errors.New("isolation none has the host's files: rootfs and mounts cannot be had"))
-	case spec.Network == sandbox.NetworkCase:
-		return fail(sandbox.KindUnsupported, errors.New("isolation none has the host's network: network case cannot be had"))
+		return fail(sandbox.KindUnsupported, errors.New("isolation: none has the host's files as they are: leave rootfs and mounts out"))
+	case spec.Network != sandbox.NetworkHost:
+		return fail(sandbox.KindUnsupported, fmt.Errorf("isolation: none has the host's network: network: %s cannot be had, say network: host", spec.Network))
 	}
-	dir, err := os.MkdirTemp(p.opts.Dir, "bare-")
+	folder, err := p.bareFolder()
 	if err != nil {
 		return fail(sandbox.KindUnavailable, err)
 	}
-	b := &bare{p: p, dir: dir, files: files{id: id, spec: spec, released: make(chan struct{})}}
+	b := &bare{
+		p: p, dir: filepath.Join(folder, id), marks: map[uint64]bool{},
+		files: files{id: id, spec: spec, released: make(chan struct{})},
+	}
 	if err := b.open(); err != nil {
-		return fail(sandbox.KindUnavailable, errors.Join(err, os.RemoveAll(dir)))
+		return fail(sandbox.KindUnavailable, errors.Join(err, removeAll(b.dir)))
 	}
 	return b, nil
 }
 
+// bareFolder returns the folder of all bare sandboxes of the run. With the first it is made, and written down for gc.
+func (p *Provider) bareFolder() (string, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.bare != nil {
+		return p.bare.Folder, nil
+	}
+	r, err := newBareRecord(p.opts.Dir)
+	if err != nil {
+		return "", err
+	}
+	if err := r.write(p.owner); err != nil {
+		return "", err
+	}
+	if err := os.Mkdir(r.Folder, 0o700); err != nil {
+		return "", err
+	}
+	p.bare = r
+	return r.Folder, nil
+}
+
 func (b *bare) open() (err error) {
-	for _, d := range []string{b.workspace(), b.tmp(), b.scripts()} {
+	for _, d := range []string{b.dir, b.workspace(), b.tmp(), b.scripts()} {
 		if err := os.Mkdir(d, 0o700); err != nil {
 			return err
 		}
@@ -78,7 +104,10 @@ func (b *bare) absolute(p string) string {
 func (b *bare) Release(context.Context) error {
 	b.once.Do(func() {
 		close(b.released)
-		signalMarked(b.id, unix.SIGKILL)
+		b.starting.Lock()
+		b.over = true
+		b.starting.Unlock()
+		signalMarked(func(mark uint64) bool { return b.marks[mark] }, unix.SIGKILL)
 		b.close()
 		b.err = wrap(context.Background(), "release", b.id, removeAll(b.dir))
 		b.p.forget(b.id)
@@ -86,11 +115,11 @@ func (b *bare) Release(context.Context) error {
 	return b.err
 }
 
-// removeAll removes a folder, with folders in it that forbid that.
+// removeAll removes a folder, also where folders in it forbid that.
 func removeAll(dir string) error {
 	err := os.RemoveAll(dir)
 	if errors.Is(err, os.ErrPermission) {
-		// Best effort: what cannot be changed is told by the second attempt.
+		// Best effort: the second attempt says what cannot be changed.
 		_ = filepath.WalkDir(dir, func(p string, d os.DirEntry, _ error) error {
 			if d != nil && d.IsDir() {
 				_ = os.Chmod(p, 0o700)

@@ -1,14 +1,12 @@
 package local
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -19,11 +17,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/rawclone"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/wire"
 )
-
-// markVar is in the environment of everything that a command starts, unless it hides it: what it started is found by it.
-const markVar = "SBXRUN_COMMAND"
 
 // Exec runs a command on the host.
 func (b *bare) Exec(ctx context.Context, cmd sandbox.Command, stdout, stderr io.Writer) (sandbox.Result, error) {
@@ -38,94 +34,110 @@ func (b *bare) Exec(ctx context.Context, cmd sandbox.Command, stdout, stderr io.
 		return sandbox.Result{}, &sandbox.Error{Op: "exec", ID: b.id, Kind: sandbox.KindInternal, Err: err}
 	}
 	defer st.close()
-	mark := fmt.Sprintf("%s.%d.", b.id, b.next.Add(1))
-	ch, err := b.start(cmd, st, mark)
+	mark, err := b.p.bare.next()
+	var ch chan answer
+	if err == nil {
+		ch, err = b.start(cmd, st, mark)
+	}
 	st.closeTheirs()
 	if err != nil {
 		return sandbox.Result{}, wrap(ctx, "exec", b.id, err)
 	}
 	st.run()
-	kill := func(sig unix.Signal) int { return signalMarked(mark, sig) }
+	kill := func(sig unix.Signal) int {
+		return signalMarked(func(m uint64) bool { return m == mark }, sig)
+	}
 	a, end := supervise(ctx, cmd, st, ch, b.released, kill)
 	if end.released {
 		return sandbox.Result{}, b.errReleased("exec")
 	}
-	if err := st.drain(); err != nil {
+	reply, _, err := a.result()
+	if err == nil {
+		err = st.drain()
+		end.lateLimit(st)
+	}
+	switch {
+	case ctx.Err() != nil && end.cancelled:
+		return sandbox.Result{}, context.Cause(ctx)
+	case err != nil:
 		return sandbox.Result{}, wrap(ctx, "exec", b.id, err)
 	}
-	if end.cancelled {
-		return sandbox.Result{}, context.Cause(ctx)
-	}
-	return result(*a.reply.Ended, end), nil
+	return result(*reply.Ended, end), nil
 }
 
 // start starts a command; its end comes on the channel.
-func (b *bare) start(cmd sandbox.Command, st *streams, mark string) (chan answer, error) {
+func (b *bare) start(cmd sandbox.Command, st *streams, mark uint64) (chan answer, error) {
+	b.starting.Lock() // so that Release knows every command there is
+	defer b.starting.Unlock()
+	if b.over {
+		return nil, b.errReleased("exec")
+	}
+	b.marks[mark] = true
 	argv := cmd.Argv
 	if len(cmd.Script) > 0 {
-		name := filepath.Join(b.scripts(), strconv.FormatInt(b.next.Add(1), 10))
+		name := filepath.Join(b.scripts(), strconv.FormatUint(mark, 36))
 		if err := os.WriteFile(name, cmd.Script, 0o700); err != nil {
 			return nil, err
 		}
 		argv = append(slices.Clone(argv), name)
 	}
-	dir := b.absolute(cmd.Dir)
-	if info, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
-		return nil, &sandbox.Error{Kind: sandbox.KindNotFound, Err: fmt.Errorf("working directory %q does not exist", cmd.Dir)}
-	} else if err != nil || !info.IsDir() {
-		return nil, invalid("working directory %q: not a folder that can be entered", cmd.Dir)
+	dir, err := b.enterable(cmd.Dir)
+	if err != nil {
+		return nil, err
 	}
-	env := map[string]string{
-		"PATH": os.Getenv("PATH"), "HOME": b.workspace(), "PWD": dir, "TMPDIR": b.tmp(), "LANG": "C.UTF-8", "TZ": "UTC",
-		"SBXRUN_WORKSPACE": b.workspace(),
-	}
-	maps.Copy(env, cmd.Env)
-	env[markVar] = mark
-	list := make([]string, 0, len(env))
-	for _, k := range slices.Sorted(maps.Keys(env)) {
-		list = append(list, k+"="+env[k])
-	}
-	theirs := st.theirs
-	attr := &syscall.ProcAttr{Dir: dir, Env: list, Sys: &syscall.SysProcAttr{Setsid: true}}
-	if cmd.Stdin == nil {
-		null, err := os.Open(os.DevNull)
-		if err != nil {
-			return nil, err
+	env := flatten(b.environ(cmd, dir))
+	for _, s := range slices.Concat(argv, env) {
+		if strings.ContainsRune(s, 0) {
+			return nil, invalid("%q has a zero byte in it", s)
 		}
-		defer null.Close()
+	}
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return nil, err
+	}
+	defer null.Close()
+	attr := &syscall.ProcAttr{Dir: dir, Env: env, Sys: &syscall.SysProcAttr{Setsid: true}}
+	if cmd.Stdin == nil {
 		attr.Files = []uintptr{null.Fd()}
 	}
-	for _, fd := range theirs {
+	for _, fd := range st.theirs {
 		attr.Files = append(attr.Files, uintptr(fd))
 	}
-	ch := make(chan answer, 1)
-	begin := time.Now()
-	program, err := find(argv[0], env["PATH"], dir)
-	pid := 0
-	if err == nil {
-		pid, err = syscall.ForkExec(program, argv, attr)
+	search, ok := cmd.Env["PATH"]
+	if !ok {
+		search = os.Getenv("PATH")
 	}
-	if err != nil { // as a shell would say it
-		status, why := 126, "cannot be executed"
-		if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, exec.ErrNotFound) {
-			status, why = 127, "not found"
-		}
-		line := fmt.Sprintf("sbxrun: %s: %s\n", argv[0], why)
-		if _, err := unix.Write(theirs[len(theirs)-1], []byte(line)); err != nil {
-			return nil, err
-		}
-		ch <- answer{reply: wire.Reply{Ended: &wire.Ended{Status: status << 8}}}
-		return ch, nil
-	}
-	go func() {
-		var ws unix.WaitStatus
-		var usage unix.Rusage
-		for {
-			if _, err := unix.Wait4(pid, &ws, 0, &usage); err != unix.EINTR {
-				break
+	begin, pid := time.Now(), 0
+	refusal := error(syscall.ENOENT)
+	err = marked(mark, func() error {
+		for _, program := range candidates(argv[0], search, dir) {
+			p, err := syscall.ForkExec(program, argv, attr)
+			switch {
+			case err == nil:
+				pid = p
+				return nil
+			case errors.Is(err, syscall.EACCES):
+				refusal = err
+			case !errors.Is(err, syscall.ENOENT) && !errors.Is(err, syscall.ENOTDIR):
+				refusal = err
+				return nil
 			}
 		}
-		ch <- answer{reply: wire.Reply{Ended: &wire.Ended{
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	ch := make(chan answer, 1)
+	if pid == 0 {
+		status, err := refuse(argv[0], refusal, st.theirs[len(st.theirs)-1])
+		ch <- answer{reply: wire.Reply{Ended: &wire.Ended{Status: status << 8, Duration: time.Since(begin)}}}
+		return ch, err
+	}
+	go func() {
+		var usage unix.Rusage
+		ws, err := rawclone.Wait(pid, &usage)
+		ch <- answer{err: err, reply: wire.Reply{Ended: &wire.Ended{
 			Status: int(ws), Duration: time.Since(begin), MaxRSS: usage.Maxrss << 10,
 			CPU: time.Duration(usage.Utime.Nano() + usage.Stime.Nano()),
 		}}}
@@ -133,56 +145,73 @@ func (b *bare) start(cmd sandbox.Command, st *streams, mark string) (chan answer
 	return ch, nil
 }
 
-// find looks a program up as a shell in dir would.
-func find(name, search, dir string) (string, error) {
-	if strings.Contains(name, "/") {
-		return name, nil
+// enterable returns the absolute path of a working directory.
+func (b *bare) enterable(dir string) (string, error) {
+	abs := b.absolute(dir)
+	info, err := os.Stat(abs)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return "", &sandbox.Error{Kind: sandbox.KindNotFound, Err: fmt.Errorf("working directory %q does not exist", dir)}
+	case err != nil:
+		return "", invalid("working directory %q: %w", dir, err)
+	case !info.IsDir():
+		return "", invalid("working directory %q is not a folder", dir)
 	}
-	found := error(exec.ErrNotFound)
-	for _, d := range filepath.SplitList(search) {
+	if err := unix.Access(abs, unix.X_OK); err != nil {
+		return "", invalid("working directory %q: %w", dir, err)
+	}
+	return abs, nil
+}
+
+// environ is the base environment, with the host's PATH, and what the command adds. Nothing else of the host's is in it.
+func (b *bare) environ(cmd sandbox.Command, dir string) map[string]string {
+	env := map[string]string{
+		"PATH": os.Getenv("PATH"), "HOME": b.workspace(), "PWD": dir, "TMPDIR": b.tmp(), "LANG": "C.UTF-8", "TZ": "UTC",
+		"SBXRUN_WORKSPACE": b.workspace(),
+	}
+	maps.Copy(env, cmd.Env)
+	return env
+}
+
+func flatten(env map[string]string) []string {
+	list := make([]string, 0, len(env))
+	for _, k := range slices.Sorted(maps.Keys(env)) {
+		list = append(list, k+"="+env[k])
+	}
+	return list
+}
+
+// candidates are the files that a program's name may mean, as to a shell in dir. Those that are not there are left out,
+// since each that is tried costs a process.
+func candidates(name, search, dir string) (list []string) {
+	if strings.Contains(name, "/") {
+		return []string{name}
+	}
+	for _, d := range strings.Split(search, ":") {
 		p := filepath.Join(d, name)
 		if !filepath.IsAbs(p) {
 			p = filepath.Join(dir, p)
 		}
-		info, err := os.Stat(p)
-		switch {
-		case err != nil || info.IsDir():
-		case info.Mode()&0o111 == 0:
-			found = os.ErrPermission
-		default:
-			return p, nil
+		if info, err := os.Stat(p); err == nil && !info.IsDir() {
+			list = append(list, p)
 		}
 	}
-	return "", found
+	return list
 }
 
-// signalMarked signals the processes whose mark begins like this, and says how many there were. For KILL it goes on until
-// none is left.
-func signalMarked(mark string, sig unix.Signal) int {
-	want := []byte(markVar + "=" + mark)
-	for range 1000 {
-		hits := 0
-		entries, _ := os.ReadDir("/proc")
-		for _, e := range entries {
-			pid, err := strconv.Atoi(e.Name())
-			if err != nil {
-				continue
-			}
-			fd, err := unix.PidfdOpen(pid, 0)
-			if err != nil {
-				continue
-			}
-			env, err := os.ReadFile(filepath.Join("/proc", e.Name(), "environ"))
-			if err == nil && (bytes.HasPrefix(env, want) || bytes.Contains(env, append([]byte{0}, want...))) &&
-				unix.PidfdSendSignal(fd, sig, nil, 0) == nil {
-				hits++
-			}
-			unix.Close(fd)
-		}
-		if hits == 0 || sig != unix.SIGKILL {
-			return hits
-		}
-		time.Sleep(time.Millisecond)
+// refuse says on stderr, as a shell does, why a program was not run, and returns the exit status. What could not run any
+// program is an error.
+func refuse(name string, why error, stderr int) (status int, err error) {
+	status, text := 126, "cannot be executed"
+	switch {
+	case errors.Is(why, syscall.ENOENT):
+		status, text = 127, "not found"
+	case errors.Is(why, syscall.EACCES):
+		text = "permission denied"
+	case errors.Is(why, syscall.EAGAIN) || errors.Is(why, syscall.ENOMEM) || errors.Is(why, syscall.EMFILE):
+		return 0, fmt.Errorf("start %s: %w", name, why)
 	}
-	return 0
+	// The pipe is empty and its other end open: the line fits.
+	_, err = unix.Write(stderr, fmt.Appendf(nil, "sbxrun: %s: %s\n", name, text))
+	return status, err
 }

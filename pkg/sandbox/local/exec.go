@@ -45,6 +45,7 @@ func (s *Sandbox) Exec(ctx context.Context, cmd sandbox.Command, stdout, stderr 
 	reply, _, err := a.result()
 	if err == nil {
 		err = st.drain()
+		end.lateLimit(st)
 	}
 	switch {
 	case ctx.Err() != nil && end.cancelled:
@@ -61,6 +62,17 @@ type ending struct {
 	stopped   bool
 	cancelled bool
 	released  bool
+}
+
+// lateLimit looks at what only came out of the pipes when the command had ended.
+func (e *ending) lateLimit(st *streams) {
+	select {
+	case <-st.over:
+		if *e == (ending{}) {
+			e.limit = sandbox.LimitOutput
+		}
+	default:
+	}
 }
 
 // supervise waits for the answer to a command, and ends the command when the time has come. kill signals all that the

@@ -33,7 +33,8 @@ type Provider struct {
 	owner   *os.File // the lock that tells others that the run lives
 
 	mu        sync.Mutex
-	spawner   *client // nil until the first sandbox
+	spawner   *client     // nil until the first sandbox
+	bare      *bareRecord // nil until the first sandbox without isolation
 	boxes     map[string]held
 	next      int
 	acquiring sync.WaitGroup
@@ -83,7 +84,9 @@ func (p *Provider) start(ctx context.Context) (*client, error) {
 		return nil, &sandbox.Error{Op: "acquire", Kind: sandbox.KindUnsupported, Err: errors.New(
 			"this root has no CAP_SYS_ADMIN (a container's, probably), and a sandbox would run as root of the host: run sbxrun as an ordinary user, or give the container --cap-add SYS_ADMIN")}
 	}
+	forking.Lock()
 	proc, err := spawner.Start(root)
+	forking.Unlock()
 	if err != nil {
 		if !root {
 			err = userns.Explain(userns.StepClone, err)
@@ -116,6 +119,9 @@ func (p *Provider) Acquire(ctx context.Context, spec sandbox.Spec) (sandbox.Sand
 	spec.Limits = spec.Limits.WithDefaults()
 	if spec.Network == "" {
 		spec.Network = sandbox.NetworkNone
+		if spec.Local.Isolation == sandbox.IsolationNone { // it has no other
+			spec.Network = sandbox.NetworkHost
+		}
 	}
 	switch spec.Network {
 	case sandbox.NetworkNone, sandbox.NetworkCase, sandbox.NetworkHost:
@@ -204,6 +210,9 @@ func (p *Provider) Close(ctx context.Context) error {
 			err = errors.Join(err, serr)
 		}
 		errs = append(errs, err, p.cgroups.Close())
+	}
+	if p.bare != nil {
+		errs = append(errs, os.Remove(p.bare.Folder))
 	}
 	errs = append(errs, disown(p.owner))
 	if err := errors.Join(errs...); err != nil {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -49,13 +50,47 @@ func runLock(state, run string) string { return filepath.Join(state, "run-"+run+
 // own takes the lock of a run. The spawner inherits nothing of it: it ends by itself when this process does.
 func own(state, run string) (*os.File, error) {
 	name := runLock(state, run)
+	var f *os.File
+	var err error
+	for range 50 { // gc holds the locks that it looks at for a moment, and removes the file of one that it gets
+		if f, err = lock(name); !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, os.ErrNotExist) {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		err = fmt.Errorf("another run has the id %s", run)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lock of the run, %s: %w", name, err)
+	}
+	return f, nil
+}
+
+// lock makes an empty file that is locked. The error is EWOULDBLOCK where another process holds it and ErrNotExist where
+// another one removed it.
+func lock(name string) (*os.File, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("lock of the run: %w", err)
+		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	var there, locked os.FileInfo
+	if err == nil {
+		there, err = os.Stat(name)
+	}
+	if err == nil {
+		locked, err = f.Stat()
+	}
+	if err == nil && !os.SameFile(there, locked) {
+		err = os.ErrNotExist
+	}
+	if err == nil {
+		err = f.Truncate(0)
+	}
+	if err != nil {
 		f.Close()
-		return nil, fmt.Errorf("lock of the run: %s is held: another run has the id %s", name, run)
+		return nil, err
 	}
 	return f, nil
 }

@@ -161,8 +161,11 @@ func (s *files) openat(p place, flags uint64) (*os.File, error) {
 // openRead opens a file or folder for reading. What its owner may not read is opened by the spawner, which may.
 func (s *files) openRead(p place, flags uint64) (*os.File, error) {
 	f, err := s.openat(p, unix.O_RDONLY|unix.O_NONBLOCK|flags)
-	if !errors.Is(err, unix.EACCES) || s.client == nil {
+	if !errors.Is(err, unix.EACCES) {
 		return f, err
+	}
+	if s.client == nil {
+		return nil, invalid("%w", err)
 	}
 	name := p.path
 	if !p.absolute {

@@ -14,7 +14,8 @@ import (
 // it knows; where that fails, Acquire says why.
 func (p *Provider) Warnings(spec sandbox.Spec) []string {
 	if spec.Local.Isolation == sandbox.IsolationNone {
-		return []string{"isolation none ISOLATES NOTHING: commands run as you, directly on this machine, can read and change whatever you can, and have no limits but timeout and output"}
+		return []string{"isolation: none ISOLATES NOTHING: commands run directly on this machine, with its network, and can read, " +
+			"change and end whatever you can; cpu, memory, pids, disk, inodes and files are not limited"}
 	}
 	p.mu.Lock()
 	_, err := p.start(context.Background())
