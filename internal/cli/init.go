@@ -73,9 +73,9 @@ func maxArgs(n int) cobra.PositionalArgs {
 	}
 }
 
-func minArgs(n int, what string) cobra.PositionalArgs {
+func someArgs(what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if len(args) < n {
+		if len(args) == 0 {
 			return usagef("name %s; see \"%s --help\"", what, cmd.CommandPath())
 		}
 		return nil

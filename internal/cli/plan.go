@@ -18,7 +18,7 @@ func newPlan(std stdio) *cobra.Command {
 		Long: `plan reads recipes and their data files and shows which cases, steps and sandboxes a run would have, with the
 same --set, --case and --shard. Values of secrets are never shown.`,
 		Example: "  sbxrun plan recipe.yaml\n  sbxrun plan -o json --case 'py=3.12' recipe.yaml | jq '.cases[].id'",
-		Args:    minArgs(1, "at least one recipe"),
+		Args:    someArgs("at least one recipe"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := oneOf("-o", output, "text", "json"); err != nil {
 				return err

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -23,7 +24,7 @@ type planFlags struct {
 func (f *planFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.IntVarP(&f.jobs, "jobs", "j", 0, "run `N` samples at a time (default: the recipe's pool.size, else one a core)")
-	flags.StringArrayVar(&f.set, "set", nil, "set a variable of the recipe: `K=V` (repeatable)")
+	flags.StringArrayVar(&f.set, "set", nil, "set a variable of the recipe, or of those that have it: `K=V` (repeatable)")
 	flags.StringVar(&f.cases, "case", "", "run only the cases whose id matches the regular expression `RE`")
 	flags.StringVar(&f.shard, "shard", "", "run only part `I/N` of the cases, such as 1/4; gates wait for \"sbxrun report\"")
 }
@@ -38,7 +39,9 @@ func (f *planFlags) build(ctx context.Context, recipes []*recipe.Recipe, default
 		plans []*plan.Plan
 		bad   []error
 	)
+	set := opts.Set
 	for _, r := range recipes {
+		opts.Set = setOf(r, recipes, set)
 		p, err := plan.Build(ctx, r, opts)
 		if err != nil {
 			bad = append(bad, err)
@@ -54,6 +57,20 @@ func (f *planFlags) build(ctx context.Context, recipes []*recipe.Recipe, default
 	default:
 		return nil, &badRecipes{bad}
 	}
+}
+
+// setOf is what of --set is for r: not what only other recipes have. What none has is left, to be an error.
+func setOf(r *recipe.Recipe, all []*recipe.Recipe, set map[string]string) map[string]string {
+	of := map[string]string{}
+	for name, value := range set {
+		has := func(r *recipe.Recipe) bool {
+			return slices.ContainsFunc(r.Vars, func(v recipe.Var) bool { return v.Name == name })
+		}
+		if has(r) || !slices.ContainsFunc(all, has) {
+			of[name] = value
+		}
+	}
+	return of
 }
 
 func onlyEmpty(errs []error) bool {

@@ -18,7 +18,7 @@ func newReport(std stdio) *cobra.Command {
 all of them would. Gates, which wait for this with --shard, are judged over all. The reports of one folder go into it;
 those of several need --out, a folder that holds no run. The same recipe, case and sample twice is an error.`,
 		Example: "  sbxrun report .sbxrun/runs/261123-101500-3fa2c1\n  sbxrun report --out merged shard1 shard2 shard3",
-		Args:    minArgs(1, "at least one folder or file"),
+		Args:    someArgs("at least one folder or file"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 && out == "" {
 				return usagef("say with --out where the merged reports go")

@@ -66,7 +66,7 @@ or after the recipes.`,
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	completion := verb(root, "completion")
-	completion.Args = minArgs(1, "a shell")
+	completion.Args = someArgs("a shell")
 	completion.RunE = func(_ *cobra.Command, args []string) error {
 		return oneOf("the shell", args[0], verbs(completion)...)
 	}

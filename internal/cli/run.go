@@ -48,7 +48,7 @@ machine cannot give what is asked; 130 interrupted.`,
   sbxrun run -j 8 --set model=small --case '^easy-' evals/
   sbxrun run --shard 2/4 --out shard2 evals/all.yaml
   sbxrun run --update golden.yaml        # take what came out as the new golden files`,
-		Args: minArgs(1, "at least one recipe"),
+		Args: someArgs("at least one recipe"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return flags.run(cmd.Context(), std, args)
 		},

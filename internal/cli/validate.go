@@ -20,7 +20,7 @@ func newValidate(std stdio) *cobra.Command {
 		Long: `validate reads recipes and prints every mistake as file:line:column: what is wrong. Data files, secrets and the
 environment are not looked at; "sbxrun plan" does that too. Exit status: 0 if all are valid, else 2.`,
 		Example: "  sbxrun validate recipe.yaml\n  sbxrun validate -o json recipes/",
-		Args:    minArgs(1, "at least one recipe"),
+		Args:    someArgs("at least one recipe"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if err := oneOf("-o", output, "text", "json"); err != nil {
 				return err
