@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,55 +15,90 @@ import (
 )
 
 // GC removes what runs of this user left that were killed together with the process that cleans up after them: control
-// groups and locks. Mounts, networks and files of a sandbox go with its processes, and those with the run. It returns one
-// line for each thing removed, and leaves alone what belongs to a run that lives.
+// groups, and what ran without isolation. Mounts, networks and files of other sandboxes go with their processes. It
+// returns one line for each thing removed. What belongs to a run that lives, or that this machine's state folder knows
+// nothing of (a container's, whose control groups can be seen from here), is left alone.
 func GC(ctx context.Context) (removed []string, err error) {
 	state, err := stateDir()
 	if err != nil {
 		return nil, err
 	}
-	alive := func(run string) bool { return locked(runLock(state, run)) }
-	var errs []error
-	runs, err := cgroup.SweepAll(ctx, alive)
-	errs = append(errs, err)
-	for _, run := range runs {
-		removed = append(removed, fmt.Sprintf("control groups of run %s", run))
-	}
-	locks, err := filepath.Glob(filepath.Join(state, "run-*.lock"))
-	errs = append(errs, err)
-	for _, name := range locks {
-		run := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(name), "run-"), ".lock")
-		gone, err := removeLock(name)
-		errs = append(errs, err)
-		if gone {
-			removed = append(removed, fmt.Sprintf("lock of run %s", run))
+	dead, err := deadRuns(state)
+	defer func() {
+		for _, f := range dead {
+			f.Close()
 		}
+	}()
+	if err != nil {
+		return nil, err
+	}
+	runs, sweepErr := cgroup.SweepAll(ctx, func(run string) bool { return dead[run] == nil })
+	for _, run := range runs {
+		removed = append(removed, "control groups of run "+run)
+	}
+	errs := []error{sweepErr}
+	for run, f := range dead {
+		lines, err := collectBare(run, f)
+		removed = append(removed, lines...)
+		if err != nil || sweepErr != nil { // for the next time
+			errs = append(errs, err)
+			continue
+		}
+		if err := os.Remove(f.Name()); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		removed = append(removed, "record of run "+run)
 	}
 	return removed, errors.Join(errs...)
 }
 
-// locked says whether a process holds the lock.
-func locked(name string) bool {
-	f, err := os.Open(name)
+// deadRuns returns the locks of runs that no process holds. They are held now, so that nobody else clears up as well.
+func deadRuns(state string) (dead map[string]*os.File, err error) {
+	dead = map[string]*os.File{}
+	names, err := filepath.Glob(runLock(state, "*"))
 	if err != nil {
-		return !errors.Is(err, os.ErrNotExist) // what cannot be read is not ours to judge
+		return dead, err
 	}
-	defer f.Close()
-	return unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) != nil
+	for _, name := range names {
+		f, err := os.Open(name)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return dead, err
+		}
+		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
+			f.Close()
+			continue
+		}
+		run := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(name), "run-"), ".lock")
+		dead[run] = f
+	}
+	return dead, nil
 }
 
-// removeLock removes a lock that nobody holds. It is held meanwhile, so that no run takes it in between.
-func removeLock(name string) (bool, error) {
-	f, err := os.Open(name)
-	if errors.Is(err, os.ErrNotExist) {
-		return false, nil
-	}
+// collectBare ends the processes of a run's bare sandboxes and removes their folder.
+func collectBare(run string, f *os.File) (removed []string, err error) {
+	data, err := io.ReadAll(f)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	defer f.Close()
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return false, nil
+	r := readBareRecord(data)
+	if r == nil {
+		return nil, nil
 	}
-	return true, os.Remove(name)
+	if n := signalMarked(r.owns, 0); n > 0 {
+		if signalMarked(r.owns, unix.SIGKILL) > 0 {
+			return nil, fmt.Errorf("processes of run %s cannot be ended", run)
+		}
+		removed = append(removed, fmt.Sprintf("%d processes of run %s", n, run))
+	}
+	if _, err := os.Lstat(r.Folder); err == nil {
+		if err := removeAll(r.Folder); err != nil {
+			return removed, err
+		}
+		removed = append(removed, "folder "+r.Folder)
+	}
+	return removed, nil
 }

@@ -214,8 +214,13 @@ func (p *Provider) Close(ctx context.Context) error {
 	if p.bare != nil {
 		errs = append(errs, os.Remove(p.bare.Folder))
 	}
-	errs = append(errs, disown(p.owner))
-	if err := errors.Join(errs...); err != nil {
+	err := errors.Join(errs...)
+	if err == nil {
+		err = disown(p.owner)
+	} else { // gc goes by the file of the lock
+		err = errors.Join(err, p.owner.Close())
+	}
+	if err != nil {
 		return &sandbox.Error{Op: "close", Kind: sandbox.KindInternal, Err: err}
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // Sweep kills and removes the groups in the Manager's place whose runs alive does not vouch for, and returns those
@@ -73,7 +74,7 @@ func sweep(ctx context.Context, v2 bool, parents []string, alive func(run string
 		}
 		for _, e := range entries {
 			run, ok := runOf(e.Name())
-			if !ok || !e.IsDir() || alive(run) {
+			if !ok || !e.IsDir() || !mine(e) || alive(run) {
 				continue
 			}
 			g := groups[e.Name()]
@@ -103,6 +104,16 @@ func sweep(ctx context.Context, v2 bool, parents []string, alive func(run string
 		}
 	}
 	return runs, errors.Join(errs...)
+}
+
+// mine says whether this user made a group. Root may remove those of others, but does not know which runs of theirs live.
+func mine(e fs.DirEntry) bool {
+	info, err := e.Info()
+	if err != nil {
+		return false // gone meanwhile
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && int(st.Uid) == os.Geteuid()
 }
 
 // runOf returns the run's id in a group's name.
