@@ -81,6 +81,7 @@ func scripts(t *testing.T, dir string) {
 			"appears":  appears,
 			"census":   census,
 			"gone":     gone,
+			"peak":     peak,
 			"results":  results,
 			"findings": findings,
 			"reports":  reports,

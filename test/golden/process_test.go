@@ -78,6 +78,20 @@ func ends(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// peak MIB: what has ended never held more memory than this, nor did what it waited for.
+func peak(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: peak MIB")
+	}
+	most, err := strconv.ParseInt(args[0], 10, 64)
+	ts.Check(err)
+	used := of(ts).cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss >> 10
+	ts.Logf("%d MiB", used)
+	if used > most {
+		ts.Fatalf("%d MiB of memory, at most %d are wanted", used, most)
+	}
+}
+
 // appears FILE RE [COUNT]: waits until RE is found in FILE, COUNT times.
 func appears(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 || len(args) > 3 {
