@@ -123,12 +123,10 @@ func unwrap(src string) (string, int) {
 
 // compileError turns what the library says into an Error with an offset in the source.
 func (e *Expr) compileError(err error) *Error {
-	var own *Error
-	if errors.As(err, &own) {
+	if own, ok := errors.AsType[*Error](err); ok {
 		return own
 	}
-	var ferr *file.Error
-	if errors.As(err, &ferr) {
+	if ferr, ok := errors.AsType[*file.Error](err); ok {
 		message := ferr.Message
 		switch {
 		case strings.HasPrefix(message, "unexpected token EOF"):

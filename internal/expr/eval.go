@@ -64,13 +64,11 @@ func (e *Expr) Bool(env Env) (bool, error) {
 
 // evalError turns what the virtual machine says into an EvalError.
 func (e *Expr) evalError(err error) *EvalError {
-	var own *EvalError
-	if errors.As(err, &own) {
+	if own, ok := errors.AsType[*EvalError](err); ok {
 		return own
 	}
 	out := &EvalError{Source: e.source, Offset: e.shift, Message: err.Error()}
-	var ferr *file.Error
-	if errors.As(err, &ferr) {
+	if ferr, ok := errors.AsType[*file.Error](err); ok {
 		out.Offset, out.Message, out.Err = e.offset(ferr.From), ferr.Message, ferr.Prev
 	}
 	out.Message = clean(out.Message)

@@ -36,9 +36,9 @@ var replaced = map[string]function{
 	"split":      {cost: splitCost},
 	"splitAfter": {cost: splitCost},
 	"join":       {do: join},
-	"keys":       {do: mapFunction("keys", func(k string, _ any) any { return k })},
-	"values":     {do: mapFunction("values", func(_ string, v any) any { return v })},
-	"toPairs":    {do: mapFunction("toPairs", func(k string, v any) any { return []any{k, v} })},
+	"keys":       {do: mapFunction(func(k string, _ any) any { return k })},
+	"values":     {do: mapFunction(func(_ string, v any) any { return v })},
+	"toPairs":    {do: mapFunction(func(k string, v any) any { return []any{k, v} })},
 	"uniq":       {do: uniq},
 	"flatten":    {cost: deepCost(1)},
 	"min":        {cost: deepCost(1)},
@@ -245,7 +245,7 @@ func join(r *run, a []any) (any, error) {
 }
 
 // mapFunction makes a list of a map's fields, in the order of the keys.
-func mapFunction(name string, element func(key string, v any) any) func(*run, []any) (any, error) {
+func mapFunction(element func(key string, v any) any) func(*run, []any) (any, error) {
 	return func(r *run, a []any) (any, error) {
 		m, ok := mapOf(a[0])
 		if !ok {

@@ -54,7 +54,7 @@ func (r *resolver) check(node ast.Node) error {
 		if r.lets[n.Value] {
 			return nil
 		}
-		return r.path(n, n, nil)
+		return r.path(n, nil)
 	case *ast.MemberNode, *ast.ChainNode:
 		if root, steps, rest := flatten(node); root != nil && !r.lets[root.Value] {
 			for _, e := range rest {
@@ -62,7 +62,7 @@ func (r *resolver) check(node ast.Node) error {
 					return err
 				}
 			}
-			return r.path(root, node, steps)
+			return r.path(root, steps)
 		}
 		if m, ok := node.(*ast.MemberNode); ok && m.Method {
 			return at(m, "values have no methods, so .%s() cannot be called", property(m))
@@ -136,7 +136,7 @@ func flatten(node ast.Node) (root *ast.IdentifierNode, steps []member, rest []as
 }
 
 // path checks root.steps and notes the use.
-func (r *resolver) path(root *ast.IdentifierNode, node ast.Node, steps []member) error {
+func (r *resolver) path(root *ast.IdentifierNode, steps []member) error {
 	name, err := r.root(root)
 	if err != nil || root.Value == "null" {
 		return err

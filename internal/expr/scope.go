@@ -1,6 +1,10 @@
 package expr
 
-import "github.com/expr-lang/expr/types"
+import (
+	"maps"
+
+	"github.com/expr-lang/expr/types"
+)
 
 // Kind is what is known of a value before it is there.
 type Kind int
@@ -61,12 +65,8 @@ func Fields(open bool, names ...string) *Name {
 func (s *Scope) With(names map[string]*Name) *Scope {
 	c := &Scope{Names: map[string]*Name{}, Elsewhere: map[string]string{}}
 	if s != nil {
-		for k, v := range s.Names {
-			c.Names[k] = v
-		}
-		for k, v := range s.Elsewhere {
-			c.Elsewhere[k] = v
-		}
+		maps.Copy(c.Names, s.Names)
+		maps.Copy(c.Elsewhere, s.Elsewhere)
 	}
 	for k, v := range names {
 		c.Names[k] = v

@@ -3,6 +3,7 @@ package expr
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"mvdan.cc/sh/v3/syntax"
@@ -47,8 +48,7 @@ func ParseShell(src string, scope *Scope) (*Template, error) {
 		if err == nil {
 			return t, nil
 		}
-		var perr *Error
-		if errors.As(err, &perr) {
+		if perr, ok := errors.AsType[*Error](err); ok {
 			return nil, perr
 		}
 		if first == nil {
@@ -126,7 +126,7 @@ func (s *script) read(dialect syntax.LangVariant) error {
 		switch n := n.(type) {
 		case *syntax.SglQuoted:
 			if i, ok := s.marks[n.Value]; ok && !n.Dollar {
-				places[i], reasons[i] = where(n, above)
+				places[i], reasons[i] = where(above)
 			}
 		case *syntax.Comment:
 			for mark, i := range s.marks {
@@ -167,7 +167,7 @@ func (s *script) read(dialect syntax.LangVariant) error {
 func (s *script) end(p part) int { return p.at + len(open) + len(p.expr.source) + len(closing) }
 
 // where says what a quoted word may be, from the nodes above it, and for nowhere also why.
-func where(q *syntax.SglQuoted, above []syntax.Node) (place, string) {
+func where(above []syntax.Node) (place, string) {
 	for i, n := range above {
 		switch n := n.(type) {
 		case *syntax.CmdSubst:
@@ -216,8 +216,8 @@ func where(q *syntax.SglQuoted, above []syntax.Node) (place, string) {
 
 // literal says where a value stands whose quotes are not quotes to the shell.
 func literal(above []syntax.Node) string {
-	for i := len(above) - 1; i >= 0; i-- {
-		switch n := above[i].(type) {
+	for _, a := range slices.Backward(above) {
+		switch n := a.(type) {
 		case *syntax.DblQuoted:
 			return "inside quotes"
 		case *syntax.Redirect:

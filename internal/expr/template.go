@@ -1,6 +1,7 @@
 package expr
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -56,7 +57,8 @@ func Parse(src string, scope *Scope) (*Template, error) {
 			start := i + len(open)
 			e, err := Compile(src[start:start+n], scope)
 			if err != nil {
-				if own, ok := err.(*Error); ok {
+				own := &Error{}
+				if errors.As(err, &own) {
 					own.Offset += start
 				}
 				return nil, err

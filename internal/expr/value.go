@@ -1,6 +1,9 @@
 package expr
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"errors"
+)
 
 // Value is a YAML value whose texts may have expressions in them. It is safe for concurrent use.
 type Value struct {
@@ -26,7 +29,8 @@ func (v *Value) parse(in any, scope *Scope, path []any) (any, error) {
 	case string:
 		t, err := Parse(in, scope)
 		if err != nil {
-			if own, ok := err.(*Error); ok {
+			own := &Error{}
+			if errors.As(err, &own) {
 				own.Path = append([]any(nil), path...)
 			}
 			return nil, err

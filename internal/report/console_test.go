@@ -250,7 +250,7 @@ func TestConsoleManyFailures(t *testing.T) {
 	if n := strings.Count(text, "\n"); n > 150 {
 		t.Errorf("%d lines", n)
 	}
-	first := text[strings.Index(text, "\n\n"):]
+	_, first, _ := strings.Cut(text, "\n\n")
 	if !strings.Contains(first[:200], "exit status 1, want 0") || !strings.Contains(first, "9999 more with the same cause: case1, case2") {
 		t.Errorf("the root cause is not first:\n%s", first[:500])
 	}

@@ -123,7 +123,7 @@ func checkAttrs(t *testing.T, n *node) {
 	if !ok {
 		t.Errorf("element %s", n.name)
 	}
-	for _, name := range strings.Fields(known.must) {
+	for name := range strings.FieldsSeq(known.must) {
 		if n.attrs[name] == "" {
 			t.Errorf("%s without %s: %v", n.name, name, n.attrs)
 		}

@@ -78,7 +78,7 @@ func mendTail(f *os.File) (int64, error) {
 			return 0, err
 		}
 		if last[0] == '{' && json.Valid(last) {
-			_, err := f.Write([]byte("\n")) // only the newline was missing
+			_, err := f.WriteString("\n") // only the newline was missing
 			return size + 1, err
 		}
 	}

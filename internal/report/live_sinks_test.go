@@ -214,7 +214,7 @@ func TestEventLogOddValues(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := map[string]any{}
+		var got map[string]any
 		if e.StepEnd != nil {
 			got = e.StepEnd.Captures
 		} else {

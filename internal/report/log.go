@@ -107,7 +107,7 @@ func (l *Log) scan(p *part, seen *rows, digests map[string]located) error {
 	for {
 		from := r.Offset()
 		e, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
@@ -247,7 +247,7 @@ func (s span) walk(skip []event.Type, yield func(located, error) bool) bool {
 	r.Skip(skip...)
 	for {
 		e, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return true
 		}
 		if err != nil {

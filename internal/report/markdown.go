@@ -104,7 +104,7 @@ func fence(s string) string {
 // longestRun is the length of the longest run of backticks.
 func longestRun(s string) int {
 	longest, run := 0, 0
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		if s[i] != '`' {
 			run = 0
 			continue

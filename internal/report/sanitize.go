@@ -79,7 +79,7 @@ func clean(s string, replace func(rune) rune) string {
 
 // isPlain says whether there is nothing to replace for anyone, which most texts are.
 func isPlain(s string) bool {
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		if c := s[i]; (c < 0x20 && c != '\n' && c != '\t') || c >= 0x7f {
 			return false
 		}

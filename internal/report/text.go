@@ -57,7 +57,8 @@ func verdictWord(r *Report) string {
 
 // countsLine is counts in words, without those that are zero.
 func countsLine(t Totals) string {
-	line := fmt.Sprintf("%d of %d passed", t.Passed, t.Total)
+	var line strings.Builder
+	line.WriteString(fmt.Sprintf("%d of %d passed", t.Passed, t.Total))
 	for _, n := range []struct {
 		count    int
 		one, all string
@@ -67,12 +68,12 @@ func countsLine(t Totals) string {
 	} {
 		switch {
 		case n.count == 1:
-			line += ", 1 " + n.one
+			line.WriteString(", 1 " + n.one)
 		case n.count > 1:
-			line += fmt.Sprintf(", %d %s", n.count, n.all)
+			line.WriteString(fmt.Sprintf(", %d %s", n.count, n.all))
 		}
 	}
-	return line
+	return line.String()
 }
 
 func samples(n int) string {

@@ -111,7 +111,7 @@ func writeFile(path string, content func(io.Writer) error) error {
 	if err != nil {
 		return err
 	}
-	defer f.Cleanup()
+	defer func() { _ = f.Cleanup() }() // nothing to do where the file was put in place
 	buf := bufio.NewWriterSize(f, 64<<10)
 	if err := content(buf); err != nil {
 		return err

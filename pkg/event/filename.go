@@ -18,7 +18,7 @@ func FileName(s string) string {
 	const upper = "0123456789ABCDEF"
 	dots := s == "." || s == ".."
 	var b strings.Builder
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		c := s[i]
 		if safeInName(c) && !dots {
 			b.WriteByte(c)

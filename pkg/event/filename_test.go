@@ -37,7 +37,7 @@ func FuzzFileName(f *testing.F) {
 		if name == "" || name == "." || name == ".." || len(name) > 100 {
 			t.Errorf("FileName(%q) = %q", a, name)
 		}
-		for i := 0; i < len(name); i++ {
+		for i := range len(name) {
 			if c := name[i]; !(c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || strings.IndexByte("._=,-%", c) >= 0) {
 				t.Errorf("FileName(%q) = %q has byte %q", a, name, c)
 			}

@@ -24,7 +24,7 @@ func Read(r io.Reader) iter.Seq2[Event, error] {
 		reader := NewReader(r)
 		for {
 			e, err := reader.Next()
-			if err == io.EOF || !yield(e, err) || err != nil {
+			if errors.Is(err, io.EOF) || !yield(e, err) || err != nil {
 				return
 			}
 		}
@@ -89,7 +89,7 @@ func (r *Reader) read() (line []byte, whole bool, err error) {
 		switch {
 		case err == nil && len(r.long) == 0:
 			return part, true, nil
-		case err == bufio.ErrBufferFull:
+		case errors.Is(err, bufio.ErrBufferFull):
 			r.long = append(r.long, part...)
 		case err == nil:
 			r.long = append(r.long, part...)

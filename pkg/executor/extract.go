@@ -33,13 +33,12 @@ type link struct {
 }
 
 // refuse notes what is not taken. It returns nil: the rest is taken still.
-func (x *extraction) refuse(format string, args ...any) error {
+func (x *extraction) refuse(format string, args ...any) {
 	if len(x.refused) < maxTold {
 		x.refused = append(x.refused, fmt.Sprintf(format, args...))
 	} else {
 		x.more++
 	}
-	return nil
 }
 
 // take writes one entry. The error is of this machine, or of the stream.
@@ -49,7 +48,8 @@ func (x *extraction) take(h *tar.Header, content io.Reader) error {
 		return nil
 	}
 	if strings.ContainsRune(name, 0) || !filepath.IsLocal(filepath.FromSlash(name)) {
-		return x.refuse("%q is no path inside a folder", h.Name)
+		x.refuse("%q is no path inside a folder", h.Name)
+		return nil
 	}
 	disk := x.mask.text(name) // the name is shown wherever the artifacts are
 	switch h.Typeflag {
@@ -61,7 +61,8 @@ func (x *extraction) take(h *tar.Header, content io.Reader) error {
 		x.linked = append(x.linked, link{name, disk, h.Linkname, h})
 		return nil
 	}
-	return x.refuse("%q is %s: only files are taken", name, describeType(h.Typeflag))
+	x.refuse("%q is %s: only files are taken", name, describeType(h.Typeflag))
+	return nil
 }
 
 func (x *extraction) file(name, disk string, h *tar.Header, content io.Reader) error {
@@ -75,7 +76,8 @@ func (x *extraction) file(name, disk string, h *tar.Header, content io.Reader) e
 	}
 	f, err := x.root.OpenFile(disk, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode&0o755|0o600)
 	if errors.Is(err, fs.ErrExist) {
-		return x.refuse("%q comes twice", name)
+		x.refuse("%q comes twice", name)
+		return nil
 	}
 	if err != nil {
 		return x.unlessName(err, name)
@@ -110,7 +112,8 @@ func (x *extraction) mkdir(dir string) error {
 func (x *extraction) unlessName(err error, name string) error {
 	for _, e := range []error{syscall.ENAMETOOLONG, syscall.EINVAL, syscall.EILSEQ, syscall.ENOTDIR, syscall.EISDIR, syscall.ELOOP, fs.ErrExist} {
 		if errors.Is(err, e) {
-			return x.refuse("%q cannot be a file here: %v", name, e)
+			x.refuse("%q cannot be a file here: %v", name, e)
+			return nil
 		}
 	}
 	return err

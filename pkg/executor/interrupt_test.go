@@ -3,6 +3,7 @@ package executor_test
 import (
 	"context"
 	"io"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -82,9 +83,7 @@ func TestInterruption(t *testing.T) {
 
 func programsWith(name string, p fake.Program) map[string]fake.Program {
 	all := map[string]fake.Program{name: p}
-	for n, p := range programs {
-		all[n] = p
-	}
+	maps.Copy(all, programs)
 	return all
 }
 

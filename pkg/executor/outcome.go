@@ -54,7 +54,8 @@ func broken(reason event.Reason, what string, err error) outcome {
 // cause is what a provider says went wrong, without the operation and the sandbox's id: what was done is said beside it,
 // and causes that are alike must read alike in all samples.
 func cause(err error) error {
-	if e, ok := err.(*sandbox.Error); ok {
+	e := &sandbox.Error{}
+	if errors.As(err, &e) {
 		return e.Err
 	}
 	return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash"
 	"os"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -43,7 +44,7 @@ func (o *output) Write(p []byte) (int, error) {
 	}
 	buf := p
 	if len(o.held) > 0 {
-		buf = append(o.held, p...)
+		buf = slices.Concat(o.held, p)
 	}
 	keep, _ := o.mask.replace(buf, false, o.put)
 	o.held = append([]byte(nil), keep...)

@@ -116,7 +116,7 @@ func (a *attempt) firstUse(ctx context.Context, box int) outcome {
 	var parts []part
 	var err error
 	if a.part == partVerify {
-		parts, err = a.collectedParts()
+		parts = a.collectedParts()
 	} else {
 		parts, err = a.run.files.of(box, a.names.get)
 	}

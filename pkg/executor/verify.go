@@ -3,12 +3,12 @@ package executor
 import "github.com/sbxrun/sbxrun/pkg/event"
 
 // collectedParts is what is staged into a verify sandbox: what was collected from every sandbox, at the paths it had.
-func (a *attempt) collectedParts() ([]part, error) {
+func (a *attempt) collectedParts() []part {
 	var all archive
 	for _, e := range a.collected {
 		all.add(e)
 	}
-	return all.tars(), nil
+	return all.tars()
 }
 
 // twice returns a path that was collected from two sandboxes, which no verify sandbox could hold both of.

@@ -55,8 +55,7 @@ func decodeCSV(r *rowReader, f func(map[string]any, int) error) error {
 }
 
 func csvError(err error) error {
-	var perr *csv.ParseError
-	if errors.As(err, &perr) {
+	if perr, ok := errors.AsType[*csv.ParseError](err); ok {
 		return &lineError{perr.Line, fmt.Errorf("column %d: %w", perr.Column, perr.Err)}
 	}
 	return err

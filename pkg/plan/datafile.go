@@ -52,8 +52,8 @@ func newDataFile(dir, name string, at place) (source, error) {
 	}
 	plain := file
 	for _, packing := range []string{".gz", ".zst"} {
-		if strings.HasSuffix(plain, packing) {
-			d.packing, plain = packing, strings.TrimSuffix(plain, packing)
+		if before, ok := strings.CutSuffix(plain, packing); ok {
+			d.packing, plain = packing, before
 		}
 	}
 	if d.decode = decoders[filepath.Ext(plain)]; d.decode == nil {

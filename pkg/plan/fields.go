@@ -54,18 +54,18 @@ func walk(v reflect.Value, at place, f func(compiled, place) error) error {
 		if v.IsNil() {
 			return nil
 		}
-		if e, ok := v.Interface().(compiled); ok {
+		if e, ok := reflect.TypeAssert[compiled](v); ok {
 			return f(e, at)
 		}
 		return walk(v.Elem(), at, f)
 	case reflect.Struct:
 		if pos := v.FieldByName("Pos"); pos.IsValid() {
-			if pos, ok := pos.Interface().(recipe.Pos); ok && pos.Line > 0 {
+			if pos, ok := reflect.TypeAssert[recipe.Pos](pos); ok && pos.Line > 0 {
 				at.pos = pos
 			}
 		}
-		for i := range v.NumField() {
-			if err := walk(v.Field(i), at, f); err != nil {
+		for _, field := range v.Fields() {
+			if err := walk(field, at, f); err != nil {
 				return err
 			}
 		}

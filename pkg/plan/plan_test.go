@@ -235,8 +235,7 @@ func TestBuildErrors(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.opts.LookupEnv = func(string) (string, bool) { return "", false }
 			_, err := Build(t.Context(), load(t, write(t, files), tt.head), tt.opts)
-			var own *Error
-			if !errors.As(err, &own) {
+			if _, ok := errors.AsType[*Error](err); !ok {
 				t.Fatalf("error is %v, want an Error", err)
 			}
 			for _, want := range tt.want {

@@ -126,8 +126,7 @@ func (d *decoder) unreadable(name string, err error) string {
 	if errors.Is(err, fs.ErrNotExist) {
 		return "no such file or folder beside the recipe: " + shorten(name)
 	}
-	var of *fs.PathError
-	if errors.As(err, &of) {
+	if of, ok := errors.AsType[*fs.PathError](err); ok {
 		err = of.Err
 	}
 	return "cannot read " + shorten(name) + ": " + err.Error()
@@ -159,8 +158,7 @@ func (d *decoder) golden(v *value, t *expr.Template) {
 	case err == nil && info.IsDir():
 		d.errorf(v.pos, "golden: %s is a folder", shorten(v.text))
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		var of *fs.PathError
-		if errors.As(err, &of) {
+		if of, ok := errors.AsType[*fs.PathError](err); ok {
 			err = of.Err
 		}
 		d.errorf(v.pos, "golden: %s must be within the recipe's folder, without symlinks out of it: %s", shorten(v.text), err)

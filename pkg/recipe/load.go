@@ -22,8 +22,7 @@ const maxMistakes = 1000
 func Load(path string) (*Recipe, error) {
 	data, err := read(path)
 	if err != nil {
-		var of *fs.PathError
-		if errors.As(err, &of) {
+		if of, ok := errors.AsType[*fs.PathError](err); ok {
 			err = of.Err
 		}
 		return nil, Diagnostics{{File: path, Message: "cannot read the recipe: " + err.Error()}}

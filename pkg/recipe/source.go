@@ -1,7 +1,7 @@
 package recipe
 
 import (
-	"fmt"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -170,9 +170,8 @@ func (s *source) decode(n *yaml.Node, at int) (rune, int) {
 	case n.Style&yaml.DoubleQuotedStyle != 0 && rest[0] == '\\' && len(rest) > 1:
 		width := map[byte]int{'x': 4, 'u': 6, 'U': 10}[rest[1]]
 		if width > 0 && len(rest) >= width {
-			var r rune
-			fmt.Sscanf(rest[2:width], "%x", &r)
-			return r, width
+			r, _ := strconv.ParseUint(rest[2:width], 16, 32) // the parser has taken it for a number already
+			return rune(r), width
 		}
 		if strings.IndexByte("abtnvfre0 N_LP\t\r\n", rest[1]) >= 0 {
 			return escapes[rest[1]], 2

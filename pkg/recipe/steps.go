@@ -70,7 +70,7 @@ func (d *decoder) step(v *value, part, item int) Step {
 		inherited = append(inherited, d.recipe.Sandboxes[i].Env)
 	}
 	s.Env = d.env(v.get("env"), place{scope: withEnv(d.scopes.stepEnv, inherited...), step: ref})
-	env := append(inherited, s.Env)
+	env := slices.Concat(inherited, [][]EnvVar{s.Env})
 	at := place{scope: withEnv(d.scopes.step, env...), step: ref, files: filesOfStep}
 	if part == partVerify {
 		at.files = filesOfVerify

@@ -2,6 +2,7 @@ package recipe
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -34,7 +35,8 @@ func compileSchema() (s compiledSchema) {
 // be, so that it hides no other mistake and causes none.
 func (d *decoder) structure(root *value) {
 	for {
-		err, failed := schema().compiled.Validate(root.data()).(*jsonschema.ValidationError)
+		err := &jsonschema.ValidationError{}
+		failed := errors.As(schema().compiled.Validate(root.data()), &err)
 		if !failed {
 			return
 		}

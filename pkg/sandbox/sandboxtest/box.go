@@ -6,7 +6,6 @@ import (
 	"io"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 )
@@ -152,16 +151,6 @@ func wantKind(t *testing.T, what string, err error, want sandbox.Kind) {
 		t.Errorf("%s: no error, want one of kind %q", what, want)
 	case sandbox.KindOf(err) != want:
 		t.Errorf("%s: error %q of kind %q, want %q", what, err, sandbox.KindOf(err), want)
-	}
-}
-
-// eventually waits until f holds.
-func eventually(t *testing.T, what string, f func() bool) {
-	t.Helper()
-	for end := time.Now().Add(hang); !f(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%s: not after %v", what, hang)
-		}
 	}
 }
 

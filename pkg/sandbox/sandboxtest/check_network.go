@@ -34,8 +34,11 @@ except OSError as e:
     sys.exit(7)
 ' `
 
+// port is where servers listen.
+const port = 8080
+
 // listen starts a server in the sandbox.
-func (b *box) listen(port int, word string) {
+func (b *box) listen(word string) {
 	b.t.Helper()
 	b.start(b.ctx, sandbox.Command{Argv: []string{"sh", "-c", fmt.Sprint(serve, port, " ", word)}}).await("up")
 }
@@ -95,7 +98,7 @@ func networked(run func(*testing.T, *suite), networks ...sandbox.Network) func(*
 var networkChecks = []check{
 	{"none has loopback", networked(func(t *testing.T, s *suite) {
 		b := s.on(t, sandbox.NetworkNone, "")
-		b.listen(8080, "self")
+		b.listen("self")
 		b.fetches("127.0.0.1", 8080, "self")
 		b.fetches("localhost", 8080, "self")
 	}, sandbox.NetworkNone)},
@@ -122,14 +125,14 @@ var networkChecks = []check{
 	}, sandbox.NetworkNone)},
 	{"none does not reach another sandbox", networked(func(t *testing.T, s *suite) {
 		server, b := s.on(t, sandbox.NetworkCase, "a"), s.on(t, sandbox.NetworkNone, "a")
-		server.listen(8080, "server")
+		server.listen("server")
 		b.fetches(server.host(), 8080, "")
 	}, sandbox.NetworkNone, sandbox.NetworkCase)},
 	{"two of none do not share loopback", networked(func(t *testing.T, s *suite) {
 		a, b := s.on(t, sandbox.NetworkNone, "a"), s.on(t, sandbox.NetworkNone, "a")
-		a.listen(8080, "a")
+		a.listen("a")
 		b.fetches("127.0.0.1", 8080, "")
-		b.listen(8080, "b")
+		b.listen("b")
 		b.fetches("127.0.0.1", 8080, "b")
 	}, sandbox.NetworkNone)},
 	{"case reaches the group by Host", networked(func(t *testing.T, s *suite) {
@@ -137,8 +140,8 @@ var networkChecks = []check{
 		if a.host() == b.host() {
 			t.Fatalf("two sandboxes have the host %q", a.host())
 		}
-		a.listen(8080, "a")
-		b.listen(8080, "b") // the same port, each on its own address
+		a.listen("a")
+		b.listen("b") // the same port, each on its own address
 		a.fetches(b.host(), 8080, "b")
 		b.fetches(a.host(), 8080, "a")
 		a.fetches(a.host(), 8080, "a")
@@ -146,15 +149,15 @@ var networkChecks = []check{
 	}, sandbox.NetworkCase)},
 	{"case of three", networked(func(t *testing.T, s *suite) {
 		a, b, c := s.on(t, sandbox.NetworkCase, "a"), s.on(t, sandbox.NetworkCase, "a"), s.on(t, sandbox.NetworkCase, "a")
-		a.listen(8080, "a")
+		a.listen("a")
 		b.fetches(a.host(), 8080, "a")
 		b.release()
 		c.fetches(a.host(), 8080, "a")
 	}, sandbox.NetworkCase)},
 	{"case does not reach another group", networked(func(t *testing.T, s *suite) {
 		a, b := s.on(t, sandbox.NetworkCase, "a"), s.on(t, sandbox.NetworkCase, "b")
-		a.listen(8080, "a")
-		b.listen(8080, "b")
+		a.listen("a")
+		b.listen("b")
 		if a.host() == b.host() {
 			b.fetches(a.host(), 8080, "b") // addresses may repeat from group to group
 			return

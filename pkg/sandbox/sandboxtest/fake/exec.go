@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"maps"
 	"path"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -118,7 +119,7 @@ func (g *group) run(cmd sandbox.Command, dir string) int {
 	if len(cmd.Script) > 0 {
 		name := g.s.disk().addScript(cmd.Script)
 		defer g.s.disk().dropScript(name)
-		p.Args = append(p.Args[:len(p.Args):len(p.Args)], name)
+		p.Args = append(slices.Clip(p.Args), name)
 	}
 	stdin, err := newStdin(cmd.Stdin)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"strconv"
 	"strings"
@@ -36,9 +37,7 @@ func programs() map[string]Program {
 		all[name] = builtin
 	}
 	for _, more := range []map[string]Program{shells, instant} {
-		for name, prog := range more {
-			all[name] = prog
-		}
+		maps.Copy(all, more)
 	}
 	return all
 }

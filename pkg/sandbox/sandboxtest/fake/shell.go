@@ -2,6 +2,7 @@ package fake
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -55,7 +56,7 @@ func (p *Process) find(name string) (string, *inode, error) {
 	if !strings.Contains(name, "/") {
 		dirs = strings.Split(p.Env("PATH"), ":")
 	}
-	result := error(fs.ErrNotExist)
+	var refused error
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, dir := range dirs {
@@ -66,15 +67,15 @@ func (p *Process) find(name string) (string, *inode, error) {
 		at, err := v.lookup(absolute(p.Dir, full), true)
 		switch {
 		case err != nil && !errors.Is(err, fs.ErrNotExist):
-			result = err
+			refused = err
 		case err != nil || at.node == nil:
 		case at.node.mode.IsDir() || at.node.mode&0o111 == 0:
-			result = fs.ErrPermission
+			refused = fs.ErrPermission
 		default:
 			return absolute(p.Dir, full), at.node, nil
 		}
 	}
-	return "", nil, result
+	return "", nil, cmp.Or(refused, fs.ErrNotExist)
 }
 
 // sh is the shell: sh [-eux] [-o NAME] [-c SCRIPT | FILE] [ARG...].

@@ -1,6 +1,7 @@
 package fake
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path"
@@ -42,7 +43,7 @@ const maxName = 255
 func newVFS(s *Sandbox) *vfs {
 	v := &vfs{limits: s.spec.Limits.WithDefaults(), root: newInode(fs.ModeDir | 0o755)}
 	for _, dir := range []string{sandbox.Workspace, "/tmp", "/dev", "/bin", scriptDir} {
-		v.mkdirAll(dir)
+		_ = v.mkdirAll(dir) // the disk is empty
 	}
 	v.scriptDir = v.root.kids["run"].kids["sbxrun"]
 	for name := range devices {
@@ -180,7 +181,7 @@ func (v *vfs) drop(at place) {
 // mkdirAll makes p and missing parents. Callers hold no lock on what it needs: it is called with mu held.
 func (v *vfs) mkdirAll(p string) error {
 	at, err := v.lookup(p, true)
-	if err == syscall.ENOENT && p != "/" {
+	if errors.Is(err, syscall.ENOENT) && p != "/" {
 		if err = v.mkdirAll(path.Dir(path.Clean(p))); err == nil {
 			at, err = v.lookup(p, true)
 		}

@@ -139,19 +139,18 @@ func (b *builder) covered(real string) bool {
 	}
 }
 
-// bind shows a path of the host at its own place, together with the symbolic links on the way to it. It returns the
-// real path, and false where there is nothing to show or it may not be shown.
-func (b *builder) bind(p string) (string, bool) {
+// bind shows a path of the host at its own place, together with the symbolic links on the way to it. It does
+// nothing where there is nothing to show, or it may not be shown.
+func (b *builder) bind(p string) {
 	real, links, info, err := b.host.resolve(p)
 	if err != nil || hidden(real) {
-		return real, false
+		return
 	}
 	b.link(links)
 	if b.covered(real) {
-		return real, true
+		return
 	}
 	b.binds[real] = Bind{Source: real, Target: real, File: !info.IsDir(), IDMap: b.env.UID == 0 && b.private(real)}
-	return real, true
 }
 
 // private says whether users other than the owner are kept out of a folder, its programs or its libraries.
