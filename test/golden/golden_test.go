@@ -76,6 +76,7 @@ func scripts(t *testing.T, dir string) {
 			"sbxrun":   sbxrun,
 			"exits":    exits,
 			"start":    start,
+			"crash":    crash,
 			"signal":   signal,
 			"ends":     ends,
 			"appears":  appears,

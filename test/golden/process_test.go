@@ -57,6 +57,24 @@ func signal(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(of(ts).cmd.Process.Signal(signals[args[0]]))
 }
 
+// crash: SIGKILL to it and, at the same moment, to its children, which would have taken its sandboxes down.
+func crash(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: crash")
+	}
+	p := of(ts)
+	ts.Check(p.cmd.Process.Signal(syscall.SIGSTOP)) // it starts no others now
+	var children []int
+	for _, id := range descendants(p.cmd.Process.Pid) {
+		if _, parent, ok := stat(id.pid); ok && parent == p.cmd.Process.Pid {
+			children = append(children, id.pid)
+		}
+	}
+	for _, pid := range append(children, p.cmd.Process.Pid) {
+		ts.Check(syscall.Kill(pid, syscall.SIGKILL))
+	}
+}
+
 // ends STATUS: waits until it has ended, which must be with STATUS ("killed" for a death by SIGKILL). What it printed
 // is then seen by stdout and stderr.
 func ends(ts *testscript.TestScript, neg bool, args []string) {
