@@ -2,9 +2,13 @@ package local
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"runtime"
+	"slices"
 	"strings"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -36,43 +40,88 @@ const (
 // interpreters are the programs of which Examine tells what a sandbox finds instead of the host's.
 var interpreters = []string{"python3", "python", "node", "ruby", "perl", "java", "go", "rustc", "cargo", "gcc"}
 
-// Examine says what this machine can do for local sandboxes.
+// Examine says what this machine can do for local sandboxes. It makes nothing that stays.
 func Examine(ctx context.Context) []Finding {
 	root := os.Geteuid() == 0
-	list := []Finding{kernel(), user(root)}
-	if !root {
-		f := Finding{Name: "user namespaces", State: OK, Detail: "can be made"}
-		if err := userns.Check(); err != nil {
-			f.State, f.Detail = Blocked, err.Error()
-		}
-		list = append(list, f)
-	}
-	list = append(list, limits(ctx), filter(), landlock())
+	list := []Finding{machine(), kernel(), user(root), namespaces(), limits(ctx), filter(), landlock(), overlay(), stateFolder()}
 	return append(list, programs()...)
+}
+
+func machine() Finding {
+	f := Finding{Name: "machine", State: OK, Detail: fmt.Sprintf("%d cores", runtime.NumCPU())}
+	var info unix.Sysinfo_t
+	if unix.Sysinfo(&info) == nil {
+		f.Detail += fmt.Sprintf(", %d MiB memory", info.Totalram*uint64(info.Unit)>>20)
+	}
+	return f
+}
+
+// namespaces tries what a sandbox needs of namespaces and mounts.
+func namespaces() Finding {
+	err := userns.Check()
+	if b := (*userns.Blocked)(nil); errors.As(err, &b) {
+		return Finding{Name: "namespaces", State: Blocked, Detail: fmt.Sprintf("%v: %v: %s", b.Step, b.Err, b.Blocker), Remedy: b.Remedy}
+	}
+	if err != nil {
+		return Finding{Name: "namespaces", State: Blocked, Detail: err.Error(), Remedy: "run sbxrun where it may start itself again as /proc/self/exe"}
+	}
+	return Finding{Name: "namespaces", State: OK, Detail: "can be made, with a tmpfs and a /proc in them"}
+}
+
+// overlay is what a folder as the root needs.
+func overlay() Finding {
+	const name = "rootfs folders"
+	known, err := os.ReadFile("/proc/filesystems")
+	if err != nil {
+		return Finding{Name: name, State: Blocked, Detail: err.Error(), Remedy: "mount /proc"}
+	}
+	if !strings.Contains(string(known), "\toverlay\n") {
+		return Finding{Name: name, State: Weaker, Detail: "overlayfs is not loaded: only rootfs: host can be had", Remedy: "as root: modprobe overlay"}
+	}
+	if os.Geteuid() == 0 && before(5, 19) {
+		return Finding{Name: name, State: Weaker, Detail: "overlayfs takes no mapped user ids: only rootfs: host can be had", Remedy: "use Linux 5.19 or later, or run sbxrun as an ordinary user"}
+	}
+	return Finding{Name: name, State: OK, Detail: "are used copy-on-write, by overlayfs"}
+}
+
+func stateFolder() Finding {
+	dir, err := stateDir()
+	if err != nil {
+		return Finding{Name: "state folder", State: Blocked, Detail: err.Error(), Remedy: "make it possible for this user to have that folder, with mode 0700"}
+	}
+	return Finding{Name: "state folder", State: OK, Detail: dir}
 }
 
 // oldest is the kernel that has all that a sandbox is made of: mount_setattr came last.
 const oldestMajor, oldestMinor = 5, 12
 
 func kernel() Finding {
-	f := Finding{Name: "kernel", State: OK}
-	var name unix.Utsname
-	if err := unix.Uname(&name); err != nil {
-		return Finding{Name: "kernel", State: Blocked, Detail: err.Error()}
-	}
-	release := unix.ByteSliceToString(name.Release[:])
-	f.Detail = "Linux " + release
-	var major, minor int
-	if n, _ := fmt.Sscanf(release, "%d.%d", &major, &minor); n == 2 && (major < oldestMajor || major == oldestMajor && minor < oldestMinor) {
+	f := Finding{Name: "kernel", State: OK, Detail: "Linux " + release()}
+	if before(oldestMajor, oldestMinor) {
 		f.State, f.Remedy = Blocked, fmt.Sprintf("use Linux %d.%d or later", oldestMajor, oldestMinor)
 	}
 	return f
 }
 
+func release() string {
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		return "of unknown version: " + err.Error()
+	}
+	return unix.ByteSliceToString(name.Release[:])
+}
+
+// before says whether the kernel is older than a version; one that cannot be read is not.
+func before(major, minor int) bool {
+	var x, y int
+	n, _ := fmt.Sscanf(release(), "%d.%d", &x, &y)
+	return n == 2 && (x < major || x == major && y < minor)
+}
+
 func user(root bool) Finding {
 	switch {
 	case !root:
-		return Finding{Name: "user", State: OK, Detail: fmt.Sprintf("uid %d; sandboxes have its id, in a user namespace each", os.Geteuid())}
+		return Finding{Name: "user", State: OK, Detail: fmt.Sprintf("%d; sandboxes have its id, each in a user namespace of its own", os.Geteuid())}
 	case isPrivileged():
 		return Finding{Name: "user", State: OK, Detail: "root; each sandbox has a user id of its own on the host"}
 	}
@@ -99,10 +148,11 @@ func limits(ctx context.Context) Finding {
 
 func filter() Finding {
 	if _, err := seccomp.Filter(seccomp.Options{}); err != nil {
-		return Finding{Name: "seccomp", State: Blocked, Detail: err.Error()}
+		return Finding{Name: "seccomp", State: Blocked, Detail: err.Error(), Remedy: "report this"}
 	}
-	if _, err := unix.PrctlRetInt(unix.PR_GET_SECCOMP, 0, 0, 0, 0); err != nil {
-		return Finding{Name: "seccomp", State: Blocked, Detail: "not in this kernel", Remedy: "use a kernel with CONFIG_SECCOMP_FILTER"}
+	action := uint32(unix.SECCOMP_RET_KILL_PROCESS)
+	if _, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_GET_ACTION_AVAIL, 0, uintptr(unsafe.Pointer(&action))); errno != 0 {
+		return Finding{Name: "seccomp", State: Blocked, Detail: fmt.Sprintf("cannot be used: %v", errno), Remedy: "use a kernel with CONFIG_SECCOMP_FILTER"}
 	}
 	return Finding{Name: "seccomp", State: OK, Detail: "filters system calls"}
 }
@@ -119,13 +169,24 @@ func programs() []Finding {
 	env := hostfs.HostEnv()
 	tree, err := hostfs.Discover(env)
 	if err != nil {
-		return []Finding{{Name: "programs", State: Blocked, Detail: err.Error()}}
+		return []Finding{{Name: "programs", State: Blocked, Detail: err.Error(), Remedy: "use rootfs: DIR in recipes"}}
 	}
 	list := []Finding{{Name: "PATH", State: OK, Detail: tree.Path}}
 	for _, note := range tree.Notes {
 		list = append(list, Finding{Name: "PATH", State: OK, Detail: note})
 	}
-	for _, c := range tree.Changed(env, interpreters...) {
+	changes := tree.Changed(env, interpreters...)
+	var same []string
+	for _, name := range interpreters {
+		changed := slices.ContainsFunc(changes, func(c hostfs.Change) bool { return c.Name == name })
+		if !changed && tree.Find(env, name) != "" {
+			same = append(same, name)
+		}
+	}
+	if len(same) > 0 {
+		list = append(list, Finding{Name: "programs", State: OK, Detail: "in a sandbox as on the host: " + strings.Join(same, ", ")})
+	}
+	for _, c := range changes {
 		f := Finding{Name: c.Name, State: Weaker, Detail: fmt.Sprintf("is %s on the host and %s in a sandbox", c.Host, c.Sandbox)}
 		if c.Sandbox == "" {
 			f.Detail = fmt.Sprintf("is %s on the host and not there in a sandbox", c.Host)

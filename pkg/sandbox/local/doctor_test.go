@@ -2,6 +2,7 @@ package local
 
 import (
 	"context"
+	"strings"
 	"testing"
 )
 
@@ -11,11 +12,11 @@ func TestExamine(t *testing.T) {
 	for _, f := range Examine(context.Background()) {
 		t.Logf("%s: %s: %s (%s)", f.Name, f.State, f.Detail, f.Remedy)
 		seen[f.Name] = true
-		if f.State == Blocked || f.Detail == "" || f.State == Weaker && f.Remedy == "" {
+		if f.State == Blocked || f.Detail == "" || f.State != OK && f.Remedy == "" || strings.Contains(f.Detail+f.Remedy, "\n") {
 			t.Errorf("%+v", f)
 		}
 	}
-	for _, name := range []string{"kernel", "user", "control groups", "seccomp", "landlock", "PATH"} {
+	for _, name := range []string{"machine", "kernel", "user", "namespaces", "control groups", "seccomp", "landlock", "rootfs folders", "state folder", "PATH", "programs"} {
 		if !seen[name] {
 			t.Errorf("nothing about %s", name)
 		}
