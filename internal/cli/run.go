@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -161,7 +162,7 @@ func newSession(f *runFlags, std stdio, dir *runDir, id string) (*session, error
 	console := report.DetectConsole(std.out, os.Getenv)
 	console.Quiet, console.Verbose = f.quiet, f.verbose
 	s.console = report.NewConsole(console)
-	s.sink = event.Tee(s.log, s.results, &s.summary, s.console)
+	s.sink = warnOnce(event.Tee(s.log, s.results, &s.summary, s.console))
 	return s, nil
 }
 
@@ -284,6 +285,19 @@ func (s *session) close() error {
 		err = errors.Join(err, os.RemoveAll(s.spool))
 	}
 	return err
+}
+
+// warnOnce leaves out warnings that the run has had, such as those of a provider for each recipe.
+func warnOnce(sink event.Sink) event.Sink {
+	var told sync.Map
+	return event.SinkFunc(func(e event.Event) error {
+		if e.Type == event.TypeWarning {
+			if _, again := told.LoadOrStore(e.Message, true); again {
+				return nil
+			}
+		}
+		return sink.Send(e)
+	})
 }
 
 // judge evaluates the gates of a recipe whose samples have ended.

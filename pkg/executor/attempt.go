@@ -145,16 +145,23 @@ func (a *attempt) enter(part string, indexes []int, boxes []*box) {
 		a.boxes[index] = boxes[i]
 	}
 	a.names.setHosts(func() map[string]any {
-		hosts := make(map[string]any, len(boxes))
-		for i, index := range indexes {
-			host := ""
-			if sb, ok := boxes[i].sb.(sandbox.Addressed); ok {
-				host = sb.Host()
-			}
-			hosts[a.boxName(index)] = map[string]any{"host": host}
+		hosts := make(map[string]any, len(a.boxes))
+		for i, b := range a.boxes {
+			hosts[a.boxName(i)] = map[string]any{"host": expr.Lazy(func() (any, error) { return hostOf(b) })}
 		}
 		return hosts
 	})
+}
+
+// hostOf is the address of a sandbox for others of its sample.
+func hostOf(b *box) (any, error) {
+	if b == nil {
+		return nil, errors.New("no step of this part runs in this sandbox, so there is none")
+	}
+	if sb, ok := b.sb.(sandbox.Addressed); ok && sb.Host() != "" {
+		return sb.Host(), nil
+	}
+	return nil, errors.New("this sandbox has no address: give it network: case")
 }
 
 // takeDown releases the sandboxes of a part. Commands that still run there, which is only after a panic, end with them.

@@ -3,6 +3,7 @@ package local
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -25,18 +26,19 @@ func (p *Provider) Warnings(spec sandbox.Spec) []string {
 		return nil
 	}
 	var lines []string
-	why := ""
-	if cg.Reason != "" {
-		why = " (" + cg.Reason + ")"
-	}
+	var without []string
 	if !cg.Enforces("memory") {
-		lines = append(lines, "memory is approximated by looking every 50 ms"+why)
+		without = append(without, "memory by looking every 50 ms")
 	}
 	if !cg.Enforces("pids") {
-		lines = append(lines, "pids is limited for the user id of the sandbox, and that it was the reason of a failure is a guess"+why)
+		without = append(without, "pids by the processes of the sandbox's user")
 	}
 	if spec.Limits.CPU > 0 && !cg.Enforces("cpu") {
-		lines = append(lines, "cpu is rounded up to whole cores that the sandbox is bound to"+why)
+		without = append(without, "cpu in whole cores")
+	}
+	if len(without) > 0 {
+		lines = append(lines, "limits are approximated where no control group can be written: "+strings.Join(without, ", ")+
+			" (sbxrun doctor says why)")
 	}
 	var files unix.Rlimit
 	if n := spec.Limits.Files; n > 0 && unix.Getrlimit(unix.RLIMIT_NOFILE, &files) == nil && uint64(n) > files.Max {
