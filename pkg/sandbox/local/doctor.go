@@ -140,8 +140,8 @@ func limits(ctx context.Context) Finding {
 	}
 	if len(missing) > 0 {
 		f.State = Weaker
-		f.Detail = fmt.Sprintf("%s; approximated: %s (%s)", m.Mode, strings.Join(missing, ", "), m.Reason)
-		f.Remedy = "run as root, or within a systemd user session, or have a control group delegated to you"
+		f.Detail = fmt.Sprintf("%s; approximated: %s", m.Mode, strings.Join(missing, ", "))
+		f.Remedy = "run as root, or within a systemd user session, or have a control group delegated to you: " + m.Reason
 	}
 	return f
 }
