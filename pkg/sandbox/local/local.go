@@ -103,6 +103,9 @@ func (p *Provider) start(ctx context.Context) (*client, error) {
 		Run: p.opts.ID, State: p.state, Path: os.Getenv("PATH"), Home: os.Getenv("HOME"), Dir: wd,
 		Env: hostfs.Variables(os.Environ()), UID: os.Geteuid(), Cgroups: *p.cgroups,
 	}
+	if !p.opts.AllowNoIsolation { // what runs without isolation outlives a killed sbxrun, and gc needs the lock to find it
+		hello.Lock = p.owner.Name()
+	}
 	if _, _, err := c.call(ctx, wire.Request{Hello: hello}); err != nil {
 		proc.Kill()
 		return nil, wrap(ctx, "acquire", "", err)

@@ -153,6 +153,8 @@ func (b *box) startStep(req wire.Exec, st *step, files []int) (*rawclone.Child, 
 	p.Call("stdout", unix.SYS_DUP3, files[0], 1, 0)
 	p.Call("stderr", unix.SYS_DUP3, files[1], 2, 0)
 	p.Call("umask", unix.SYS_UMASK, 0o022)
+	most := min(uint64(b.spec.Limits.Files), b.server.host.openFiles) // last, since entering needs more than a few
+	p.Call("limit of open files", unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, rawclone.Bytes(&unix.Rlimit{Cur: most, Max: most}), 0)
 	p.ResetSignals(true)
 	b.server.walls.put(&p, b.spec.Network == sandbox.NetworkHost)
 	env := b.environ(req, dir)
@@ -199,7 +201,6 @@ func (b *box) limits(p *rawclone.Program, st *step) {
 	set := func(name string, resource int, value uint64) {
 		p.Call(name, unix.SYS_PRLIMIT64, 0, resource, rawclone.Bytes(&unix.Rlimit{Cur: value, Max: value}), 0)
 	}
-	set("limit of open files", unix.RLIMIT_NOFILE, min(uint64(b.spec.Limits.Files), b.server.host.openFiles))
 	set("limit of core dumps", unix.RLIMIT_CORE, 0)
 	set("mark", markLimit, st.mark)
 	b.approx.apply(p, b.spec.Limits, b.init)

@@ -169,7 +169,27 @@ func (s *server) shutdown() error {
 	_, err := s.hello.Cgroups.Sweep(ctx, func(run string) bool { return run != s.hello.Run })
 	s.hubs.Close()
 	s.slots.close()
-	return errors.Join(append(errs, err)...)
+	if err = errors.Join(append(errs, err)...); err == nil && s.hello.Lock != "" {
+		disown(s.hello.Lock)
+	}
+	return err
+}
+
+// disown removes the lock of a run whose sbxrun was killed, of which nothing is left now. One that lives holds the lock
+// and removes it itself; gc removes what stays here for whatever reason.
+func disown(lock string) {
+	f, err := os.OpenFile(lock, os.O_RDWR|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	for range 20 { // the end of a process closes its files one after the other
+		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+			_ = os.Remove(lock)
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
 }
 
 // host is what of the kernel and the host is the same for all sandboxes.

@@ -13,6 +13,7 @@ import (
 type Hello struct {
 	Run     string
 	State   string // the folder of locks and records that all runs of this user share
+	Lock    string // the file whose lock says that the run lives, to be removed with the last of it; empty: not by the spawner
 	Path    string // the host's PATH
 	Home    string
 	Dir     string            // the working directory
