@@ -145,6 +145,9 @@ func hint(v *value, rule map[string]any) string {
 		}
 	}
 	if title, _ := rule["title"].(string); strings.HasPrefix(title, "a duration") && v.kind == number {
+		if n, err := strconv.ParseFloat(v.text, 64); err == nil && n <= 0 {
+			return ": it must be more than 0"
+		}
 		return ": add a unit, such as " + shorten(v.text) + "s"
 	}
 	return ""

@@ -217,13 +217,14 @@ func (d *decoder) duration(v *value, otherwise time.Duration) time.Duration {
 	if v == nil || v.kind != text {
 		return otherwise
 	}
+	if !durationShape.MatchString(v.text) {
+		return otherwise // the schema has said so
+	}
 	t, err := time.ParseDuration(v.text)
 	switch {
-	case err != nil && durationShape.MatchString(v.text):
+	case err != nil:
 		d.errorf(v.pos, "a duration of more than 290 years")
 		return otherwise
-	case err != nil:
-		return otherwise // the schema has said so
 	case t <= 0:
 		d.errorf(v.pos, "a time limit must be more than 0")
 		return otherwise

@@ -199,11 +199,11 @@ func validJUnit(data []byte) error {
 			if err := c.valid(); err != nil {
 				return fmt.Errorf("junit.xml: %s: %s: %w", c.Class, c.Name, err)
 			}
-			if id := c.Class + "\x00" + c.Name; seen[id] {
+			id := c.Class + "\x00" + c.Name
+			if seen[id] {
 				return fmt.Errorf("junit.xml: %s: %s comes twice", c.Class, c.Name)
-			} else {
-				seen[id] = true
 			}
+			seen[id] = true
 		}
 		if got, want := fmt.Sprint(s.Tests, s.Failures, s.Errors, s.Skipped), fmt.Sprint(len(s.Cases), failures, errs, skipped); got != want {
 			return fmt.Errorf("junit.xml: suite %s counts %s, has %s", s.Name, got, want)
