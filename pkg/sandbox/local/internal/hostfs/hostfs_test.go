@@ -324,21 +324,21 @@ func TestThisHost(t *testing.T) {
 func FuzzDiscover(f *testing.F) {
 	f.Add("/home/u/.pyenv/shims:/home/u/.asdf/shims", "3.11.7", "nodejs ../../x")
 	f.Add("/home/u/.ssh:/home/u/.config:/root/.ssh:/run", "..", "nodejs ..")
-	f.Add("/home/u/work/repo/bin:/home/u/work/repo/evil", "system\n3.9", "# x\n")
+	f.Add("/home/u/src/repo/bin:/home/u/src/repo/evil", "system\n3.9", "# x\n")
 	root := makeHost(f, merged+pyenv+`
-		/home/u/work/repo/evil -> ../../.ssh
-		/home/u/work/repo/bin/python3 -> /home/u/.ssh/id_ed25519
-		/home/u/work/repo/.venv/pyvenv.cfg = home = /home/u/.ssh
-		/home/u/work/repo/.venv/bin/python3 -> ../../../../.config/gh/hosts.yml
+		/home/u/src/repo/evil -> ../../.ssh
+		/home/u/src/repo/bin/python3 -> /home/u/.ssh/id_ed25519
+		/home/u/src/repo/.venv/pyvenv.cfg = home = /home/u/.ssh
+		/home/u/src/repo/.venv/bin/python3 -> ../../../../.config/gh/hosts.yml
 		/home/u/.asdf/installs/nodejs/20/bin/node*
 		/home/u/.asdf/installs/nodejs/20/etc/npmrc = SECRET
 	`)
 	f.Fuzz(func(t *testing.T, path, version, tools string) {
 		for name, text := range map[string]string{".python-version": version, ".tool-versions": tools} {
-			if err := os.WriteFile(root+"/home/u/work/repo/"+name, []byte(text), 0o644); err != nil {
+			if err := os.WriteFile(root+"/home/u/src/repo/"+name, []byte(text), 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}
-		discover(t, Env{Root: root, Path: path, Home: "/home/u", Dir: "/home/u/work/repo", UID: 1000})
+		discover(t, Env{Root: root, Path: path, Home: "/home/u", Dir: "/home/u/src/repo", UID: 1000})
 	})
 }

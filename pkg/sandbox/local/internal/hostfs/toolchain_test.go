@@ -34,7 +34,7 @@ func TestToolchains(t *testing.T) {
 			[]string{"/home/u/.pyenv/versions"}, "/home/u/.pyenv/versions/3.11.7/bin:/usr/bin"},
 		{"pyenv by variable", pyenv, "/home/u/.pyenv/shims:/usr/bin", map[string]string{"PYENV_VERSION": "3.9:3.11.7"}, "tool", "/home/u/.pyenv/versions/3.11.7/bin/tool",
 			[]string{"/home/u/.pyenv/versions"}, "/home/u/.pyenv/versions/3.9.18/bin:/home/u/.pyenv/versions/3.11.7/bin:/usr/bin"},
-		{"pyenv by file", pyenv + "/home/u/work/.python-version = 3.9.1 # old\\n\n/home/u/work/repo/\n", "/home/u/.pyenv/shims:/usr/bin", nil, "python3", "/home/u/.pyenv/versions/3.9.1/bin/python3",
+		{"pyenv by file", pyenv + "/home/u/work/.python-version = 3.9.1 # old\\n\n/home/u/src/repo/\n", "/home/u/.pyenv/shims:/usr/bin", nil, "python3", "/home/u/.pyenv/versions/3.9.1/bin/python3",
 			[]string{"/home/u/.pyenv/versions"}, "/home/u/.pyenv/versions/3.9.1/bin:/usr/bin"},
 		{"pyenv: the system's", pyenv, "/home/u/.pyenv/shims:/usr/bin", map[string]string{"PYENV_VERSION": "system"}, "python3", "/usr/bin/python3.11",
 			[]string{"/home/u/.pyenv/versions"}, "/usr/bin"},
@@ -46,13 +46,13 @@ func TestToolchains(t *testing.T) {
 		{"virtual environment of pyenv", pyenv + "/home/u/.pyenv/versions/app -> 3.11.7/envs/app\n/home/u/.pyenv/versions/3.11.7/envs/app/bin/python3 -> /home/u/.pyenv/versions/3.11.7/bin/python3\n/home/u/.pyenv/versions/3.11.7/envs/app/pyvenv.cfg = x\n",
 			"/home/u/.pyenv/shims", map[string]string{"PYENV_VERSION": "app"}, "python3", "/home/u/.pyenv/versions/3.11.7/bin/python3",
 			[]string{"/home/u/.pyenv/versions"}, "/home/u/.pyenv/versions/app/bin"},
-		{"virtual environment in the checkout", pyenv + "/home/u/work/repo/.env = SECRET\n/home/u/work/repo/.venv/bin/python3 -> /home/u/.pyenv/versions/3.11.7/bin/python3\n/home/u/work/repo/.venv/lib/x\n/home/u/work/repo/.venv/pyvenv.cfg = home = /home/u/.pyenv/versions/3.11.7/bin\n/home/u/work/repo/.venv/pip.conf = SECRET\n",
-			"/home/u/work/repo/.venv/bin:/usr/bin", nil, "python3", "/home/u/.pyenv/versions/3.11.7/bin/python3",
-			[]string{"/home/u/.pyenv/versions/3.11.7", "/home/u/work/repo/.venv/bin", "/home/u/work/repo/.venv/lib", "/home/u/work/repo/.venv/pyvenv.cfg"}, "/home/u/work/repo/.venv/bin:/usr/bin"},
-		{"the checkout is a virtual environment", "/home/u/work/repo/bin/python3 -> /usr/bin/python3\n/home/u/work/repo/lib/x\n/home/u/work/repo/pyvenv.cfg = x\n/home/u/work/repo/src/key = SECRET\n/home/u/work/repo/test/key = SECRET\n",
-			"/home/u/work/repo/bin", nil, "python3", "/usr/bin/python3.11",
-			[]string{"/home/u/work/repo/bin", "/home/u/work/repo/lib", "/home/u/work/repo/pyvenv.cfg"}, "/home/u/work/repo/bin"},
-		{"the checkout looks like a toolchain", "/home/u/work/repo/bin/python3*\n/home/u/work/repo/lib/key = SECRET\n", "/home/u/work/repo/bin:/usr/bin", nil, "python3", "/usr/bin/python3.11", nil, "/usr/bin"},
+		{"virtual environment in the checkout", pyenv + "/home/u/src/repo/.env = SECRET\n/home/u/src/repo/.venv/bin/python3 -> /home/u/.pyenv/versions/3.11.7/bin/python3\n/home/u/src/repo/.venv/lib/x\n/home/u/src/repo/.venv/pyvenv.cfg = home = /home/u/.pyenv/versions/3.11.7/bin\n/home/u/src/repo/.venv/pip.conf = SECRET\n",
+			"/home/u/src/repo/.venv/bin:/usr/bin", nil, "python3", "/home/u/.pyenv/versions/3.11.7/bin/python3",
+			[]string{"/home/u/.pyenv/versions/3.11.7", "/home/u/src/repo/.venv/bin", "/home/u/src/repo/.venv/lib", "/home/u/src/repo/.venv/pyvenv.cfg"}, "/home/u/src/repo/.venv/bin:/usr/bin"},
+		{"the checkout is a virtual environment", "/home/u/src/repo/bin/python3 -> /usr/bin/python3\n/home/u/src/repo/lib/x\n/home/u/src/repo/pyvenv.cfg = x\n/home/u/src/repo/src/key = SECRET\n/home/u/src/repo/test/key = SECRET\n",
+			"/home/u/src/repo/bin", nil, "python3", "/usr/bin/python3.11",
+			[]string{"/home/u/src/repo/bin", "/home/u/src/repo/lib", "/home/u/src/repo/pyvenv.cfg"}, "/home/u/src/repo/bin"},
+		{"the checkout looks like a toolchain", "/home/u/src/repo/bin/python3*\n/home/u/src/repo/lib/key = SECRET\n", "/home/u/src/repo/bin:/usr/bin", nil, "python3", "/usr/bin/python3.11", nil, "/usr/bin"},
 		{"nvm", "/home/u/.nvm/versions/node/v20.1.0/bin/node*\n/home/u/.nvm/versions/node/v20.1.0/lib/node_modules/\n/home/u/.nvm/versions/node/v20.1.0/etc/npmrc = SECRET\n",
 			"/home/u/.nvm/versions/node/v20.1.0/bin", nil, "node", "/home/u/.nvm/versions/node/v20.1.0/bin/node",
 			[]string{"/home/u/.nvm/versions/node/v20.1.0/bin", "/home/u/.nvm/versions/node/v20.1.0/lib"}, "/home/u/.nvm/versions/node/v20.1.0/bin"},
@@ -84,7 +84,7 @@ func TestToolchains(t *testing.T) {
 		{"odd entries", "/home/u/x/a*\n", ":.:bin:/nonexistent:/usr/bin:/usr/bin/:/proc:/run:/home/u/x:/", nil, "python3", "/usr/bin/python3.11", nil, "/usr/bin"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			env := Env{Root: makeHost(t, merged+c.host), Path: c.path, Home: "/home/u", Dir: "/home/u/work/repo", UID: 1000, Getenv: func(k string) string { return c.vars[k] }}
+			env := Env{Root: makeHost(t, merged+c.host), Path: c.path, Home: "/home/u", Dir: "/home/u/src/repo", UID: 1000, Getenv: func(k string) string { return c.vars[k] }}
 			tree := discover(t, env)
 			if got := tree.Find(env, c.program); got != c.at {
 				t.Errorf("%s is %q", c.program, got)
