@@ -34,7 +34,7 @@ func TestToolchains(t *testing.T) {
 			[]string{"/home/u/.pyenv/versions"}, "/home/u/.pyenv/versions/3.11.7/bin:/usr/bin"},
 		{"pyenv by variable", pyenv, "/home/u/.pyenv/shims:/usr/bin", map[string]string{"PYENV_VERSION": "3.9:3.11.7"}, "tool", "/home/u/.pyenv/versions/3.11.7/bin/tool",
 			[]string{"/home/u/.pyenv/versions"}, "/home/u/.pyenv/versions/3.9.18/bin:/home/u/.pyenv/versions/3.11.7/bin:/usr/bin"},
-		{"pyenv by file", pyenv + "/home/u/work/.python-version = 3.9.1 # old\\n\n/home/u/src/repo/\n", "/home/u/.pyenv/shims:/usr/bin", nil, "python3", "/home/u/.pyenv/versions/3.9.1/bin/python3",
+		{"pyenv by file", pyenv + "/home/u/src/.python-version = 3.9.1 # old\\n\n/home/u/src/repo/\n", "/home/u/.pyenv/shims:/usr/bin", nil, "python3", "/home/u/.pyenv/versions/3.9.1/bin/python3",
 			[]string{"/home/u/.pyenv/versions"}, "/home/u/.pyenv/versions/3.9.1/bin:/usr/bin"},
 		{"pyenv: the system's", pyenv, "/home/u/.pyenv/shims:/usr/bin", map[string]string{"PYENV_VERSION": "system"}, "python3", "/usr/bin/python3.11",
 			[]string{"/home/u/.pyenv/versions"}, "/usr/bin"},
