@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 
 	"github.com/sbxrun/sbxrun/pkg/recipe"
 )
@@ -101,7 +102,11 @@ func (c *checker) goldenFile(s *subject, m recipe.Match, name string, norm norma
 	golden, err := openGolden(path)
 	switch blame, isUnfit := errors.AsType[unfit](err); {
 	case errors.Is(err, fs.ErrNotExist):
-		note("", "the golden file %s does not exist: run with --update to write it", name)
+		remedy := "run with --update to write it"
+		if c.update {
+			remedy = "it is written once the other expectations of the step hold"
+		}
+		note("", "the golden file %s does not exist: %s", name, remedy)
 		c.updates = append(c.updates, Update{path: name, pos: m.Pos, content: s.src, differs: true})
 		return nil
 	case isUnfit:
@@ -179,9 +184,25 @@ func (c *checker) matches(s *subject, m recipe.Match, pattern string, wanted boo
 	}
 	switch {
 	case wanted && at < 0:
-		c.found(m.Pos, s.name+kind, "", "%s does not match /%s/; %s", s.what, re, c.came(s.src))
+		c.found(m.Pos, s.name+kind, "", "%s does not match /%s/; %s%s", s.what, re, c.came(s.src), c.byLine(s.src, pattern))
 	case !wanted && at >= 0:
 		c.found(m.Pos, s.name+kind, "", "%s matches /%s/%s", s.what, re, c.around(s.src, at))
 	}
 	return nil
+}
+
+// byLine is a hint for a pattern that matches nothing because $ and ^ are the ends of the whole text, after its final
+// newline, and not those of lines.
+func (c *checker) byLine(src Source, pattern string) string {
+	if !strings.ContainsAny(pattern, "$^") {
+		return ""
+	}
+	re, err := regexp.Compile("(?m:" + pattern + ")")
+	if err != nil {
+		return ""
+	}
+	if at, err := c.search(src, re); err != nil || at < 0 {
+		return ""
+	}
+	return " (with (?m) before it, it would: ^ and $ are then the ends of lines)"
 }

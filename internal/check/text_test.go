@@ -48,6 +48,9 @@ func TestText(t *testing.T) {
 			`stdout.equals: stdout is not the expected text: the first difference is in line 1, column 1: want "x", got "abc"` + "\n" +
 				`stdout.contains: stdout does not contain "y"; it is "abc"` + "\n" +
 				`stdout.not_contains: stdout contains "c" in line 1: "abc"`},
+		{"lines hint", "ab\n", recipe.Text{Matches: match("^a.$")},
+			`stdout.matches: stdout does not match /^a.$/; it is "ab\n" (with (?m) before it, it would: ^ and $ are then the ends of lines)`},
+		{"no lines hint", "ab\n", recipe.Text{Matches: match("^b$")}, `stdout.matches: stdout does not match /^b$/; it is "ab\n"`},
 		{"crlf hint", "a\r\nb\r\n", recipe.Text{Equals: match("a\nb\n")},
 			`stdout.equals: stdout is not the expected text: the first difference is in line 1, column 2: want "\n", got "\r\n"` +
 				" (only line ends differ, CRLF and LF: `normalize: [crlf]` evens that out)"},
@@ -69,7 +72,7 @@ func TestText(t *testing.T) {
 		{"empty does not contain", "", recipe.Text{Contains: match("two")}, `stdout.contains: stdout does not contain "two"; it is empty`},
 		{"contains what it should not", "one\ntwo\nthree\n", recipe.Text{NotContains: match("w")}, `stdout.not_contains: stdout contains "w" in line 2: "two"`},
 		{"matches", "one\ntwo\n", recipe.Text{Matches: match(`^one`, `(?m)^two$`, `w.\n`)}, ""},
-		{"is not anchored by line", "one\ntwo\n", recipe.Text{Matches: match(`^two$`)}, `stdout.matches: stdout does not match /^two$/; it is "one\ntwo\n"`},
+		{"is not anchored by line", "one\ntwo\n", recipe.Text{Matches: match(`^two$`)}, `stdout.matches: stdout does not match /^two$/; it is "one\ntwo\n" (with (?m) before it, it would: ^ and $ are then the ends of lines)`},
 		{"matches what it should not", "one\ntwo\n", recipe.Text{NotMatches: match(`t.o`)}, `stdout.not_matches: stdout matches /t.o/: "two"`},
 		{"matches bytes", "a\xffb", recipe.Text{Matches: match(`a.b`)}, ""},
 		{"bad expression", "x", recipe.Text{Matches: match(`(`)}, "stdout.matches: error parsing regexp: missing closing ): `(`"},
