@@ -3,6 +3,8 @@ package check
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -26,16 +28,25 @@ var errNotScored = errors.New("nothing was scored: no sample passed or failed")
 // Gates evaluates gates. One that cannot be evaluated, such as a rate where nothing was scored, does not hold.
 func Gates(gates []event.Gate, s Scores) []event.GateResult {
 	scope := expr.Known{}.Gate().With(map[string]*expr.Name{"steps": {Kind: expr.Map, Open: true}})
+	var durations []string // what duration_p said of the gate at hand
 	env := s.env()
+	env["duration_p"] = func(args ...any) (any, error) {
+		seconds, err := s.durationP(args...)
+		if err == nil {
+			durations = append(durations, fmt.Sprintf("duration_p(%v) = %s", args[0], decimals(seconds)))
+		}
+		return seconds, err
+	}
 	results := make([]event.GateResult, len(gates))
 	for i, g := range gates {
 		results[i] = event.GateResult{Gate: g}
+		durations = nil
 		e, err := expr.CompileCondition(g.Source, scope)
 		if err == nil {
 			results[i].Held, err = e.Bool(env)
 		}
 		if err == nil {
-			results[i].Message = s.values(e)
+			results[i].Message = strings.Join(append(s.values(e), durations...), ", ")
 		} else {
 			results[i].Message = "cannot be evaluated: " + why(err)
 		}
@@ -65,14 +76,13 @@ func (s Scores) env() expr.Env {
 		"pass_rate":  rate(s.Passed, s.Passed+s.Failed),
 		"error_rate": rate(s.Errors, s.Passed+s.Failed+s.Errors),
 		"steps":      steps,
-		"duration_p": s.durationP,
 		"mean":       mean,
 	}
 }
 
-func (s Scores) durationP(args ...any) (any, error) {
+func (s Scores) durationP(args ...any) (float64, error) {
 	if len(args) != 1 {
-		return nil, fmt.Errorf("duration_p takes one number, not %d", len(args))
+		return 0, fmt.Errorf("duration_p takes one number, not %d", len(args))
 	}
 	var p float64
 	switch n := args[0].(type) {
@@ -81,17 +91,17 @@ func (s Scores) durationP(args ...any) (any, error) {
 	case float64:
 		p = n
 	default:
-		return nil, fmt.Errorf("duration_p takes a number, not %v", n)
+		return 0, fmt.Errorf("duration_p takes a number, not %v", n)
 	}
 	if !(p >= 0 && p <= 100) {
-		return nil, fmt.Errorf("duration_p takes a percentile from 0 to 100, not %v", p)
+		return 0, fmt.Errorf("duration_p takes a percentile from 0 to 100, not %v", p)
 	}
 	if s.Durations != nil {
 		if seconds, ok := s.Durations(p); ok {
 			return seconds, nil
 		}
 	}
-	return nil, errors.New("no sample has a duration")
+	return 0, errors.New("no sample has a duration")
 }
 
 // mean returns its argument: in a gate steps.ID.NAME is the mean already.
@@ -107,7 +117,7 @@ func mean(args ...any) (any, error) {
 }
 
 // values tells the values of the numbers that e uses.
-func (s Scores) values(e *expr.Expr) string {
+func (s Scores) values(e *expr.Expr) []string {
 	var parts []string
 	say := func(name string, value any) {
 		if e.Uses(name) {
@@ -123,14 +133,14 @@ func (s Scores) values(e *expr.Expr) string {
 		say("pass_rate", fmt.Sprintf("%s (%d of %d)", decimals(float64(s.Passed)/float64(s.Passed+s.Failed)), s.Passed, s.Passed+s.Failed))
 		say("error_rate", fmt.Sprintf("%s (%d of %d)", decimals(float64(s.Errors)/float64(s.Passed+s.Failed+s.Errors)), s.Errors, s.Passed+s.Failed+s.Errors))
 	}
-	for id, means := range s.Means {
-		for name, mean := range means {
+	for _, id := range slices.Sorted(maps.Keys(s.Means)) {
+		for _, name := range slices.Sorted(maps.Keys(s.Means[id])) {
 			if e.Uses("steps", id, name) {
-				parts = append(parts, fmt.Sprintf("mean(steps.%s.%s) = %s", id, name, decimals(mean)))
+				parts = append(parts, fmt.Sprintf("mean(steps.%s.%s) = %s", id, name, decimals(s.Means[id][name])))
 			}
 		}
 	}
-	return strings.Join(parts, ", ")
+	return parts
 }
 
 // decimals writes at most four decimals.

@@ -40,7 +40,7 @@ type target struct{ root, name string }
 type update struct {
 	digest  [sha256.Size]byte
 	pos     recipe.Pos
-	shown   string // the path as the recipe has it, below the recipe's folder as it was given
+	shown   string // from the working directory if it lies below that
 	spooled string // empty: the file has this content already
 	refused error
 }
@@ -72,7 +72,7 @@ func (u *Updates) add(dir string, g Update) error {
 	old := u.files[at]
 	if old == nil {
 		u.files[at] = &update{
-			digest: digest, pos: g.pos, shown: filepath.Join(dir, g.path), spooled: spooled, refused: refused,
+			digest: digest, pos: g.pos, shown: shown(filepath.Join(dir, g.path)), spooled: spooled, refused: refused,
 		}
 		return nil
 	}
@@ -89,6 +89,16 @@ func (u *Updates) add(dir string, g Update) error {
 		return os.Remove(spooled)
 	}
 	return nil
+}
+
+// shown is a path as people write it: from the working directory if it lies below that.
+func shown(path string) string {
+	if cwd, err := os.Getwd(); err == nil {
+		if rel, err := filepath.Rel(cwd, path); err == nil && filepath.IsLocal(rel) {
+			return rel
+		}
+	}
+	return path
 }
 
 // keep returns the digest of the content, and where it waits if it is to be written.

@@ -249,9 +249,7 @@ func (s *session) finish(ctx context.Context, f *runFlags, failure error) (int, 
 			s.outcome.refused, end.Refused = true, true
 			failure = s.send(event.Event{Type: event.TypeWarning, Message: err.Error()})
 		}
-		for _, path := range written {
-			end.Updated = append(end.Updated, relativeTo(s.cwd, path))
-		}
+		end.Updated = written
 	}
 	end.Exit = status(s.outcome)
 	if s.outcome.interrupted && errors.Is(failure, errInterrupted) {
