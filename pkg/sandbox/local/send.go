@@ -154,7 +154,7 @@ func (b *batch) flush(large io.Reader) error {
 	}
 	defer feed.Close()
 	req := &wire.Send{ID: b.s.id, Dir: b.dir, Entries: b.entries}
-	_, ch, err := b.s.client.begin(wire.Request{Send: req}, r)
+	seq, ch, err := b.s.client.begin(wire.Request{Send: req}, r)
 	unix.Close(r) // the pipe is to break when the process ends before it has read everything
 	if err != nil {
 		return err
@@ -172,7 +172,9 @@ func (b *batch) flush(large io.Reader) error {
 	select {
 	case a = <-ch:
 	case <-b.ctx.Done():
-		feed.Close()
+		feed.Close() // and where the process does not come to notice it:
+		kill := wire.Request{Signal: &wire.Signal{ID: b.s.id, Exec: seq, Signal: int(unix.SIGKILL)}}
+		_, _, _ = b.s.client.call(context.WithoutCancel(b.ctx), kill) // an error is the spawner's end, which ends all
 		a = <-ch
 	}
 	feed.Close()

@@ -160,6 +160,9 @@ func (b *box) program() (*rawclone.Program, error) {
 	// A proc file system shows the PID namespace that its maker is in, and may be made by an ordinary user only where
 	// the host's can be seen.
 	p.Call("proc", unix.SYS_FSOPEN, "proc", unix.FSOPEN_CLOEXEC).Save(regA)
+	// Processes on their way into the sandbox are not there yet for those in it, who could otherwise read of them what
+	// the host has mounted and which sockets are open on its network.
+	p.Call("proc", unix.SYS_FSCONFIG, regA, unix.FSCONFIG_SET_STRING, "hidepid", "invisible", 0)
 	p.Call("proc", unix.SYS_FSCONFIG, regA, unix.FSCONFIG_CMD_CREATE, 0, 0, 0)
 	p.Call("mount /proc", unix.SYS_FSMOUNT, regA, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC).Save(regProc)
 	p.Call("enter the mount namespace", unix.SYS_SETNS, sh.ns, unix.CLONE_NEWNS)

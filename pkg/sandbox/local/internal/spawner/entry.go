@@ -12,6 +12,7 @@ package spawner
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -51,8 +52,18 @@ func Start(privileged bool) (*Process, error) {
 		return nil, err
 	}
 	defer theirs.Close()
+	program := "/proc/self/exe"
+	if !privileged && isOwn(program) {
+		self, err := sealedSelf()
+		if err != nil {
+			ours.Close()
+			return nil, fmt.Errorf("copy of this program in memory: %w", err)
+		}
+		defer self.Close()
+		program = fmt.Sprintf("/proc/self/fd/%d", self.Fd())
+	}
 	cmd := &exec.Cmd{
-		Path:       "/proc/self/exe",
+		Path:       program,
 		Args:       []string{argv0},
 		Env:        []string{},
 		Dir:        "/",
@@ -84,6 +95,40 @@ func Start(privileged bool) (*Process, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// isOwn says whether a file is one that this user may change.
+func isOwn(name string) bool {
+	var st unix.Stat_t
+	return unix.Stat(name, &st) != nil || int(st.Uid) == os.Geteuid() || unix.Access(name, unix.W_OK) != unix.EACCES
+}
+
+// sealedSelf returns a copy of this program in memory that nobody can write to. A command for which the sandbox has put a
+// link to /proc/self/exe executes what the spawner was started from, and can open it: that must not be a file of the host
+// that the same user may change. Root's sandboxes have users of their own.
+func sealedSelf() (*os.File, error) {
+	self, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return nil, err
+	}
+	defer self.Close()
+	const name = "sbxrun"
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_EXEC)
+	if err == unix.EINVAL { // Linux before 6.3, where all of them may be executed
+		fd, err = unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	}
+	if err != nil {
+		return nil, os.NewSyscallError("memfd_create", err)
+	}
+	sealed := os.NewFile(uintptr(fd), name)
+	if _, err = io.Copy(sealed, self); err == nil {
+		_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_SEAL|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_WRITE)
+	}
+	if err != nil {
+		sealed.Close()
+		return nil, err
+	}
+	return sealed, nil
 }
 
 // startApart starts cmd with a session keyring of its own: whoever has the one of the user may read the keys in it. A

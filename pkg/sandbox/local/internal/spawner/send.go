@@ -18,7 +18,10 @@ var inside = unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
 
 // send makes files in a sandbox. It is done by a process inside, as the sandbox's user and in its control group: no path
 // can lead out, and what is written counts against the sandbox's limits.
-func (s *server) send(req wire.Send, files []int) error {
+//
+// Others of the same user can stop that process; a Signal for seq ends it.
+func (s *server) send(seq uint64, req wire.Send, files []int) error {
+	defer s.started(seq)
 	b, err := s.find(req.ID)
 	if err != nil {
 		return err
@@ -29,7 +32,8 @@ func (s *server) send(req wire.Send, files []int) error {
 	var p rawclone.Program
 	defer p.Free()
 	b.enter(&p)
-	b.limits(&p, &step{mark: b.newMark()})
+	st := &step{mark: b.newMark()}
+	b.limits(&p, st)
 	b.becomeNobody(&p)
 	p.Call("contents", unix.SYS_DUP3, files[0], 0, 0)
 	p.CloseFrom(1)
@@ -88,10 +92,18 @@ func (s *server) send(req wire.Send, files []int) error {
 	c, err := p.StartIn(b.pidfd)
 	if err == nil {
 		defer c.Close()
+		st.pid = c.PID
+		b.mu.Lock()
+		b.steps[seq], b.bySeq[seq] = st, st.mark
+		b.mu.Unlock()
+		s.started(seq)
 		var ws unix.WaitStatus
 		if ws, err = rawclone.Wait(c.PID, nil); err == nil {
 			err = c.Failure()
 		}
+		b.mu.Lock()
+		delete(b.steps, seq)
+		b.mu.Unlock()
 		if err == nil && ws != 0 {
 			err = kinded(sandbox.KindInvalid, "the process that makes the files was killed from inside the sandbox")
 		}

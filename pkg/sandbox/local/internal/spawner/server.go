@@ -81,7 +81,7 @@ func (s *server) serve() error {
 			return errors.Join(err, s.shutdown())
 		}
 		s.busy.Add(1)
-		if req.Exec != nil { // a signal for it may be the next message
+		if req.Exec != nil || req.Send != nil { // a signal for it may be the next message
 			s.starting.Store(req.Seq, make(chan struct{}))
 		}
 		go func() {
@@ -106,7 +106,7 @@ func (s *server) answer(req wire.Request, files []int) {
 	case req.Signal != nil:
 		reply.Signaled, err = s.signal(*req.Signal)
 	case req.Send != nil:
-		err = s.send(*req.Send, files)
+		err = s.send(req.Seq, *req.Send, files)
 	case req.Open != nil:
 		out, err = s.open(*req.Open)
 	case req.Release != nil:

@@ -2,6 +2,7 @@ package spawner
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -55,12 +56,19 @@ func (b *box) signal(want uint64, sig unix.Signal) (int, error) {
 	frozen := false
 	for {
 		hits := 0
+		main := b.main(want)
 		for _, pid := range b.processes() {
-			if b.signalOne(pid, want, sig) {
+			if b.signalOne(pid, want, pid == main, sig) {
 				hits++
 			}
 		}
-		if hits == 0 || sig != unix.SIGKILL {
+		if sig != unix.SIGKILL {
+			return hits, nil
+		}
+		if hits == 0 {
+			if main != 0 && isTraced(main) {
+				return hits, b.signalAll(sig)
+			}
 			return hits, nil
 		}
 		switch hunted := time.Since(start); {
@@ -77,37 +85,44 @@ func (b *box) signal(want uint64, sig unix.Signal) (int, error) {
 	}
 }
 
-// signalOne signals a process if it belongs to the command with this mark, and says whether it did.
-func (b *box) signalOne(pid int, want uint64, sig unix.Signal) bool {
+// main returns the main process of the command with this mark, while it was not waited for; else zero.
+func (b *box) main(want uint64) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, st := range b.steps {
+		if st.mark == want {
+			return st.pid
+		}
+	}
+	return 0
+}
+
+// isTraced says whether a process is under a debugger. One that has ended then is not to be waited for until the debugger
+// lets go of it, which another command's may never do.
+func isTraced(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	_, after, found := bytes.Cut(b, []byte("\nTracerPid:\t"))
+	return err == nil && found && !bytes.HasPrefix(after, []byte("0\n"))
+}
+
+// signalOne signals a process if it belongs to the command with this mark, and says whether it did. The main process
+// does whatever its mark says: others of the same user can lower it too, and at first there is none. Its signals are
+// blocked then, and what is sent to it is delivered when it begins.
+func (b *box) signalOne(pid int, want uint64, main bool, sig unix.Signal) bool {
 	// The descriptor keeps the number from being used again between the look and the signal.
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
 		return false
 	}
 	defer unix.Close(fd)
-	m, ok := mark(pid)
-	if !ok {
-		if m, ok = b.entering(pid); !ok {
-			return false
-		}
+	_, m, alive := procs.Mark(pid)
+	if !alive || !main && m == unix.RLIM_INFINITY { // without a mark it is on its way into the sandbox
+		return false
 	}
 	b.mu.Lock()
-	belongs := m == want || m < want && !b.marks[m]
+	belongs := main || m == want || m < want && !b.marks[m]
 	b.mu.Unlock()
 	return belongs && unix.PidfdSendSignal(fd, sig, nil, 0) == nil
-}
-
-// entering is the mark that the main process of a command is about to get: it has none yet, and its signals are blocked,
-// so that what is sent to it now is delivered when it begins.
-func (b *box) entering(pid int) (uint64, bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, st := range b.steps {
-		if st.pid == pid {
-			return st.mark, true
-		}
-	}
-	return 0, false
 }
 
 // signalAll sends a signal to every process of the sandbox but its first, which takes one call from within that no
@@ -120,8 +135,21 @@ func (b *box) signalAll(sig unix.Signal) error {
 	c, err := p.StartIn(b.pidfd)
 	if err == nil {
 		defer c.Close()
-		if _, err = rawclone.Wait(c.PID, nil); err == nil {
-			err = c.Failure()
+		// An ordinary user's sandbox can stop and kill it, since it has the same user.
+		ended := make(chan unix.WaitStatus, 1)
+		go func() {
+			ws, _ := rawclone.Wait(c.PID, nil)
+			ended <- ws
+		}()
+		var ws unix.WaitStatus
+		select {
+		case ws = <-ended:
+		case <-time.After(killPatience):
+			unix.Kill(c.PID, unix.SIGKILL)
+			ws = <-ended
+		}
+		if err = c.Failure(); err == nil && ws != 0 {
+			err = errors.New("the process that signals all others was killed from inside the sandbox")
 		}
 	}
 	if err != nil && sig == unix.SIGKILL {
@@ -156,12 +184,6 @@ func descendants(pids []int) []int {
 		}
 	}
 	return list
-}
-
-// mark reads the mark of a process; ok is false where it has ended, or has none: it is on its way into the sandbox.
-func mark(pid int) (m uint64, ok bool) {
-	_, m, ok = procs.Mark(pid)
-	return m, ok && m != unix.RLIM_INFINITY
 }
 
 // processes lists what runs in the sandbox, without its first process.

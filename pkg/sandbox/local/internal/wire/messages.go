@@ -85,7 +85,8 @@ type Ended struct {
 	Died     bool
 }
 
-// Signal sends a signal to all that the request Exec started and that still runs; signal 0 only counts it.
+// Signal sends a signal to all that the request Exec, which may be a Send too, started and that still runs; signal 0 only
+// counts it.
 type Signal struct {
 	ID     string
 	Exec   uint64
