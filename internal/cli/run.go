@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -203,7 +204,7 @@ func (s *session) runAll(ctx context.Context, f *runFlags, plans []*plan.Plan, s
 		opts.Deadline = start.Add(f.timeout)
 	}
 	failed := 0
-	for _, p := range plans {
+	for i, p := range plans {
 		opts.File = repositoryFile(p.Recipe.Path)
 		if f.maxFailures > 0 {
 			opts.MaxFailures = max(1, f.maxFailures-failed)
@@ -219,6 +220,7 @@ func (s *session) runAll(ctx context.Context, f *runFlags, plans []*plan.Plan, s
 		s.started += result.Started
 		s.outcome.infra = s.outcome.infra || len(result.Left) > 0 || result.Stopped == executor.StoppedUnsupported
 		if err != nil || ctx.Err() != nil || result.Stopped != "" {
+			err = errors.Join(err, s.notStarted(plans[i+1:]))
 			break
 		}
 	}
@@ -227,6 +229,18 @@ func (s *session) runAll(ctx context.Context, f *runFlags, plans []*plan.Plan, s
 		err = errors.Join(err, s.send(event.Event{Type: event.TypeLeft, Message: left.Error()}))
 	}
 	return err
+}
+
+// notStarted names the recipes that a run which was stopped does not come to.
+func (s *session) notStarted(plans []*plan.Plan) error {
+	if len(plans) == 0 {
+		return nil
+	}
+	names := make([]string, len(plans))
+	for i, p := range plans {
+		names[i] = p.Recipe.Name
+	}
+	return s.send(event.Event{Type: event.TypeWarning, Message: "not started, since the run was stopped: " + strings.Join(names, ", ")})
 }
 
 // closeLimit is how long what a provider still holds at the end may take to go.

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// Every example runs as it stands, from any folder, with the exit status that its head promises: 0, since an example
+// Every example runs as it stands, as the README runs it, with the exit status that its head promises: 0, since an example
 // whose cases fail judges them by a gate.
 func TestExamples(t *testing.T) {
 	examples, err := filepath.Glob("../../recipes/examples/*.yaml")
@@ -32,8 +32,8 @@ func TestExamples(t *testing.T) {
 				t.Error("the first line does not say what it shows")
 			}
 			dir := t.TempDir()
-			cmd := exec.Command(filepath.Join(binary, "sbxrun"), path, "--out", "run")
-			cmd.Dir = dir
+			cmd := exec.Command(filepath.Join(binary, "sbxrun"), path, "--out", filepath.Join(dir, "run"))
+			cmd.Dir = "../.."
 			var out bytes.Buffer
 			cmd.Stdout, cmd.Stderr = &out, &out
 			if err := cmd.Run(); err != nil {
