@@ -226,5 +226,53 @@ while True:
 }
 
 func TestAttacksOnHelpersAsOrdinaryUser(t *testing.T) {
-	asOrdinaryUser(t, "TestAttack(TracedCommand|Mark|StoppedSend|OwnBinary|ProcessesOnTheirWay)")
+	asOrdinaryUser(t, "TestAttack(TracedCommand|Mark|StoppedSend|OwnBinary|ProcessesOnTheirWay|Lease|MemoryOfNobody)")
+}
+
+// A file that cannot be opened because of what holds it is the doing of the sandbox.
+func TestAttackLease(t *testing.T) {
+	sb := acquire(t, sandbox.Spec{})
+	attacker(t, sb, `
+import fcntl, signal
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+for name, mode in ("open", 0o644), ("closed", 0):
+    fd = os.open(name, os.O_RDWR | os.O_CREAT)
+    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    os.fchmod(fd, mode)
+print("up", flush=True)
+time.sleep(1000)
+`)
+	for _, name := range []string{"open", "closed"} {
+		within30(t, "Receive", func() {
+			r, err := sb.Receive(context.Background(), []string{name})
+			if err == nil {
+				_, err = io.Copy(io.Discard, r)
+				r.Close()
+			}
+			if sandbox.KindOf(err) != sandbox.KindInvalid {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
+	}
+}
+
+// Where memory is added up of processes, the kernel holds no more than a little that belongs to none.
+func TestAttackMemoryOfNobody(t *testing.T) {
+	out, res := run(t, sandbox.Spec{Limits: sandbox.Limits{Memory: 256 << 20, Inodes: 1000}}, `exec /usr/bin/python3 - <<'END'
+import ctypes, os
+libc = ctypes.CDLL(None)
+sets = 0
+while sets < 1000 and libc.semget(0, 32000, 0o1600) >= 0: sets += 1
+if sets > 500: print("semaphores", sets)
+made = 0
+try:
+    while made < 50000:
+        os.close(os.open("/run/sbxrun/%d" % made, os.O_CREAT | os.O_WRONLY)); made += 1
+except OSError: pass
+if made > 20000: print("files", made)
+END
+`)
+	if out != "" || res.Exit != 0 && res.Limit != sandbox.LimitOOM {
+		t.Errorf("%+v: %s", res, out)
+	}
 }

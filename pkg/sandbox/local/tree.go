@@ -172,6 +172,9 @@ func (s *files) openRead(p place, flags uint64) (*os.File, error) {
 		name = path.Join(sandbox.Workspace[1:], p.path)
 	}
 	_, files, cerr := s.client.call(context.Background(), wire.Request{Open: &wire.Open{ID: s.id, Path: name}})
+	if e, ok := errors.AsType[*wire.Error](cerr); ok && e.Errno != 0 {
+		return nil, &os.PathError{Op: "open", Path: p.path, Err: unix.Errno(e.Errno)}
+	}
 	if cerr != nil {
 		return nil, err
 	}
@@ -226,6 +229,9 @@ func (t *tree) writeFile(out *tar.Writer, h *tar.Header, p place, look *os.File,
 			f.Close()
 			return nil // replaced meanwhile
 		}
+	}
+	if errors.Is(err, unix.EWOULDBLOCK) { // waiting for it to be given up may take fs.lease-break-time, 45 s, for each file
+		return invalid("%s: a process in the sandbox holds a lease on it", h.Name)
 	}
 	if err != nil {
 		return gone(err)

@@ -190,7 +190,7 @@ func (b *box) program() (*rawclone.Program, error) {
 	}
 	// Scripts have a place of their own, so that a full disk does not keep the next command from running.
 	p.Call("make "+scripts, unix.SYS_MKDIRAT, at, root+scripts, 0o755)
-	p.Call("mount "+scripts, unix.SYS_MOUNT, "tmpfs", root+scripts, "tmpfs", mountFlags, "mode=755,size=64m")
+	p.Call("mount "+scripts, unix.SYS_MOUNT, "tmpfs", root+scripts, "tmpfs", mountFlags, "mode=755,size=64m,nr_inodes=16k")
 	for _, l := range sh.late {
 		if err := b.late(&p, l, root); err != nil {
 			return nil, err
@@ -211,10 +211,15 @@ func (b *box) program() (*rawclone.Program, error) {
 	for _, f := range h.maskFiles {
 		p.Call("mask "+f, unix.SYS_MOUNT, "/dev/null", f, "", unix.MS_BIND, 0)
 	}
-	if !b.server.hello.Cgroups.Enforces("memory") { // System V shared memory that nobody has attached is in no process's sum
-		pages := strconv.FormatInt(b.spec.Limits.Memory/int64(os.Getpagesize()), 10)
-		p.Call("limit shared memory", unix.SYS_OPENAT, at, "/proc/sys/kernel/shmall", unix.O_WRONLY|unix.O_CLOEXEC, 0).Save(regA)
-		p.Call("limit shared memory", unix.SYS_WRITE, regA, pages, len(pages))
+	if !b.server.hello.Cgroups.Enforces("memory") { // what System V has in the kernel is in no process's sum
+		for _, l := range [][2]string{
+			{"shmall", strconv.FormatInt(b.spec.Limits.Memory/int64(os.Getpagesize()), 10)},
+			{"sem", "250 32000 32 128"}, // as on systems before Linux 3.19; today's would let semaphores take 64 GB
+			{"msgmni", "32"},
+		} {
+			p.Call("limit "+l[0], unix.SYS_OPENAT, at, "/proc/sys/kernel/"+l[0], unix.O_WRONLY|unix.O_CLOEXEC, 0).Save(regA)
+			p.Call("limit "+l[0], unix.SYS_WRITE, regA, l[1], len(l[1]))
+		}
 	}
 	p.Call("protect /proc/sys", unix.SYS_MOUNT, "/proc/sys", "/proc/sys", "", unix.MS_BIND|unix.MS_REC, 0)
 	p.Call("protect /proc/sys", unix.SYS_MOUNT_SETATTR, at, "/proc/sys", 0, rawclone.Bytes(&readOnly), unsafe.Sizeof(readOnly))
