@@ -52,3 +52,28 @@ func asOrdinaryUser(t *testing.T, name string) {
 }
 
 func TestConformanceAsOrdinaryUser(t *testing.T) { asOrdinaryUser(t, "TestConformance") }
+
+// Root that may make no user namespaces does without: the user ids on the host keep sandboxes apart then.
+func TestWithoutUserNamespaces(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("an ordinary user cannot do without user namespaces")
+	}
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("sh", "-c", `echo 0 > /proc/sys/user/max_user_namespaces && exec "$0" "$@"`, program,
+		"-test.run", "^(TestConformance|TestAttack[A-Z].*)$", "-test.v")
+	cmd.Dir = "/"
+	cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/nonexistent", withoutVar + "=1"}
+	all := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1<<32 - 1}}
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS, UidMappings: all, GidMappings: all, GidMappingsEnableSetgroups: true,
+	}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// withoutVar is set in the run of a test in which user namespaces are refused.
+const withoutVar = "SBXRUN_TEST_WITHOUT_USERNS"

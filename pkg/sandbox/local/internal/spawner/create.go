@@ -36,6 +36,9 @@ func (s *server) create(req wire.Create) (host string, files []int, err error) {
 	if b.slot, err = s.slots.get(); err != nil {
 		return "", nil, err
 	}
+	if err := b.slot.needs(req.Spec); err != nil {
+		return "", nil, err
+	}
 	if err := b.joinable(); err != nil {
 		return "", nil, err
 	}
@@ -292,7 +295,7 @@ func (b *box) late(p *rawclone.Program, l late, root string) error {
 	} else {
 		p.Call("make "+l.target, unix.SYS_MKDIRAT, at, root+l.target, 0o755).Allow(unix.EEXIST, unix.EROFS)
 	}
-	if l.owner == nil {
+	if l.owner == nil || b.slot.refused != nil { // not mapped, what only its owner may read stays unreadable
 		p.Call("mount "+l.target, unix.SYS_MOUNT, l.source, root+l.target, "", unix.MS_BIND|unix.MS_REC, 0)
 		return nil
 	}
@@ -334,13 +337,18 @@ func (b *box) dropIDs(p *rawclone.Program) error {
 	if err != nil {
 		return err
 	}
-	p.Call("enter the user namespace", unix.SYS_SETNS, space, unix.CLONE_NEWUSER)
+	if space >= 0 {
+		p.Call("enter the user namespace", unix.SYS_SETNS, space, unix.CLONE_NEWUSER)
+	}
 	b.becomeUser(p)
 	return nil
 }
 
 func (b *box) becomeUser(p *rawclone.Program) {
 	in := b.shape.inside
+	if b.slot.refused != nil {
+		in = ids{b.slot.uid, b.slot.gid}
+	}
 	p.Call("drop groups", unix.SYS_SETGROUPS, 0, 0).Allow(unix.EPERM) // an ordinary user cannot, and keeps none that anything here belongs to
 	p.Call("set the group", unix.SYS_SETRESGID, in.gid, in.gid, in.gid)
 	p.Call("set the user", unix.SYS_SETRESUID, in.uid, in.uid, in.uid)

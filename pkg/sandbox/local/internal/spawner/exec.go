@@ -189,7 +189,10 @@ func (b *box) enter(p *rawclone.Program) {
 	for _, fd := range b.procs {
 		p.Call("join the control group", unix.SYS_WRITE, fd, "0", 1)
 	}
-	flags := unix.CLONE_NEWNS | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUSER
+	flags := unix.CLONE_NEWNS | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
+	if b.slot.refused == nil {
+		flags |= unix.CLONE_NEWUSER
+	}
 	if b.spec.Network != sandbox.NetworkHost {
 		flags |= unix.CLONE_NEWNET
 	}

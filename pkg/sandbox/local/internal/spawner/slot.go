@@ -9,7 +9,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sbxrun/sbxrun/pkg/sandbox"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/rawclone"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/userns"
 )
 
 // The ids of root's sandboxes on the host: beyond those that systemd-nspawn and subordinate id files use, and below
@@ -27,16 +29,19 @@ type slots struct {
 	privileged bool
 	dir        string
 
-	mu    sync.Mutex
-	free  []*slot
-	taken int
-	block int
-	lock  *os.File
+	mu      sync.Mutex
+	free    []*slot
+	taken   int
+	tried   bool
+	refused error // why root cannot make user namespaces; its sandboxes do without, by their ids alone
+	block   int
+	lock    *os.File
 }
 
 // slot is a user id of the host. uid is as the spawner numbers it.
 type slot struct {
 	uid, gid int
+	refused  error // as of slots
 	mu       sync.Mutex
 	spaces   map[ids]int // user namespaces of sandboxes, by what they call the slot's ids
 	idmaps   map[ids]int // user namespaces for id-mapped mounts, by who appears as the slot's user
@@ -64,9 +69,29 @@ func (s *slots) get() (*slot, error) {
 		}
 		sl.uid = firstID + s.block*blockSize + s.taken
 		sl.gid = sl.uid
+		if !s.tried {
+			s.tried = true
+			s.refused = refusal()
+		}
+		sl.refused = s.refused
 	}
 	s.taken++
 	return sl, nil
+}
+
+// refusal says why this root may not make user namespaces, or nil: one in a container may be kept from it though it may
+// mount, and a machine may have them turned off.
+func refusal() error {
+	fd, err := newUserNamespace([][3]int{{0, 0, 1}}, [][3]int{{0, 0, 1}})
+	if err == nil {
+		unix.Close(fd)
+	}
+	for _, no := range []error{unix.EPERM, unix.EACCES, unix.ENOSPC, unix.EUSERS, unix.EINVAL, unix.ENOSYS} {
+		if errors.Is(err, no) {
+			return err
+		}
+	}
+	return nil // what else went wrong is told where it matters
 }
 
 func (s *slots) put(sl *slot) {
@@ -102,10 +127,34 @@ func (s *slots) close() {
 	}
 }
 
-// space returns a user namespace in which the slot's ids are called inside.
+// needs refuses what cannot be without user namespaces where there are none.
+func (sl *slot) needs(spec sandbox.Spec) error {
+	if sl.refused == nil {
+		return nil
+	}
+	what := ""
+	if spec.Local.Rootfs != "" {
+		what = "a rootfs folder"
+	}
+	for _, m := range spec.Local.Mounts {
+		if m.Writable {
+			what = "a writable mount"
+		}
+	}
+	if what == "" {
+		return nil
+	}
+	return kinded(sandbox.KindUnsupported, "%s needs user namespaces, so that its files are the sandbox's: %w",
+		what, userns.Explain(userns.StepClone, sl.refused))
+}
+
+// space returns a user namespace in which the slot's ids are called inside; -1 where there are none.
 func (sl *slot) space(inside ids) (fd int, err error) {
 	sl.mu.Lock()
 	defer sl.mu.Unlock()
+	if sl.refused != nil {
+		return -1, nil
+	}
 	if fd, ok := sl.spaces[inside]; ok {
 		return fd, nil
 	}
