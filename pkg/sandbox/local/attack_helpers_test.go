@@ -225,8 +225,37 @@ while True:
 	}
 }
 
+// What stays in a folder of the host cannot be made to run as the folder's owner, who may be root.
+func TestAttackSetID(t *testing.T) {
+	dir := t.TempDir()
+	spec := sandbox.Spec{Local: sandbox.Local{Mounts: []sandbox.Mount{{Source: dir, Target: "/mnt", Writable: true}}}}
+	out, res := run(t, spec, `cd /mnt; exec /usr/bin/python3 - <<'END'
+import ctypes, os, tempfile
+libc = ctypes.CDLL(None, use_errno=True)
+open("plain", "w").close()
+os.chmod("plain", 0o755)
+fd = os.open("plain", os.O_RDONLY)
+how = (ctypes.c_uint64 * 3)(os.O_CREAT | os.O_WRONLY, 0o4755, 0)
+for bits in 0o4755, 0o2755:
+    for what in (lambda: os.chmod("plain", bits), lambda: os.fchmod(fd, bits), lambda: os.open("a", os.O_CREAT | os.O_WRONLY, bits),
+                 lambda: os.mknod("b", 0o100000 | bits), lambda: os.open(".", os.O_TMPFILE | os.O_WRONLY, bits)):
+        try: what()
+        except PermissionError: pass
+    libc.syscall(437, -100, b"c", how, 24)
+    libc.syscall(452, -100, b"plain", bits, 0)
+    libc.creat(b"d", bits)
+for name in os.listdir("."):
+    if os.stat(name).st_mode & 0o6000: print("set-id", name)
+END
+`)
+	entries, err := os.ReadDir(dir)
+	if out != "" || res.Exit != 0 || err != nil || len(entries) != 1 {
+		t.Errorf("%+v: %s; %v, %v", res, out, entries, err)
+	}
+}
+
 func TestAttacksOnHelpersAsOrdinaryUser(t *testing.T) {
-	asOrdinaryUser(t, "TestAttack(TracedCommand|Mark|StoppedSend|OwnBinary|ProcessesOnTheirWay|Lease|MemoryOfNobody)")
+	asOrdinaryUser(t, "TestAttack(TracedCommand|Mark|StoppedSend|OwnBinary|ProcessesOnTheirWay|Lease|MemoryOfNobody|SetID)")
 }
 
 // A file that cannot be opened because of what holds it is the doing of the sandbox.

@@ -10,6 +10,14 @@ const auditArch = unix.AUDIT_ARCH_X86_64
 // refusedHere are calls that only this architecture has.
 var refusedHere = []uint32{unix.SYS_IOPL, unix.SYS_IOPERM, unix.SYS_MODIFY_LDT, unix.SYS_USELIB}
 
+// setIDHere are those of setID that only this architecture has.
+var setIDHere = []check{
+	{call: unix.SYS_CHMOD, arg: 1, mask: setIDBits, only: []uint32{0}, answer: unix.EPERM},
+	{call: unix.SYS_CREAT, arg: 1, mask: setIDBits, only: []uint32{0}, answer: unix.EPERM},
+	{call: unix.SYS_MKNOD, arg: 1, mask: setIDBits, only: []uint32{0}, answer: unix.EPERM},
+	{call: unix.SYS_OPEN, ifArg: 1, ifBits: createBits, arg: 2, mask: setIDBits, only: []uint32{0}, answer: unix.EPERM},
+}
+
 // x32 marks the numbers of an ABI that has the same architecture but its own calls.
 const x32 = 0x40000000
 

@@ -11,4 +11,5 @@ const auditArch = unix.AUDIT_ARCH_AARCH64
 var (
 	refusedHere    []uint32
 	foreignNumbers []bpf.Instruction
+	setIDHere      []check
 )

@@ -11,8 +11,10 @@ import (
 type check struct {
 	call uint32
 	when uint32 // if not zero, only calls with this first argument
-	arg  uint32
-	mask uint32 // bits that are looked at; zero: all
+	// If ifBits is not zero, only calls in which argument ifArg has one of them.
+	ifArg, ifBits uint32
+	arg           uint32
+	mask          uint32 // bits that are looked at; zero: all
 	// Either only these values are let through, or all except these.
 	only, except []uint32
 	answer       unix.Errno
@@ -45,7 +47,12 @@ func program(o Options) []bpf.Instruction {
 	if o.NoMemfd {
 		p = append(p, refuse(unix.EPERM, unix.SYS_MEMFD_CREATE)...)
 	}
-	for _, c := range checks {
+	all := checks
+	if o.NoSetID {
+		p = append(p, refuse(unix.ENOSYS, unix.SYS_OPENAT2)...)
+		all = slices.Concat(checks, setID, setIDHere)
+	}
+	for _, c := range all {
 		p = append(p, c.compile()...)
 	}
 	return append(p, bpf.RetConstant{Val: unix.SECCOMP_RET_ALLOW})
@@ -74,6 +81,12 @@ func (c check) compile() []bpf.Instruction {
 		body = append(body, bpf.JumpIf{Cond: bpf.JumpEqual, Val: v, SkipTrue: uint8(len(values) - i)})
 	}
 	body = append(body, end...)
+	if c.ifBits != 0 {
+		body = slices.Concat([]bpf.Instruction{
+			load(offsetArgs + 8*c.ifArg),
+			bpf.JumpIf{Cond: bpf.JumpBitsNotSet, Val: c.ifBits, SkipTrue: uint8(len(body))},
+		}, body)
+	}
 	if c.when != 0 {
 		body = onlyIf(offsetArgs, c.when, body)
 	}

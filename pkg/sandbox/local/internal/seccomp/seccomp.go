@@ -19,6 +19,9 @@ type Options struct {
 	// NoMemfd refuses files in memory without a name: where memory is limited by adding up what processes have mapped,
 	// they would escape it.
 	NoMemfd bool
+	// NoSetID refuses to give files a set-user-id or set-group-id bit: where files outlive the sandbox, and others than
+	// those in it may execute them as their owner, who is not the one who wrote them.
+	NoSetID bool
 }
 
 // Filter returns the program for SECCOMP_SET_MODE_FILTER, for this architecture. Calls of another ABI, which have other
@@ -83,6 +86,20 @@ var checks = []check{
 		perLinux32 | addrNoRandomize | uname26, 0xffffffff,
 	}},
 }
+
+// setID are the calls that give a file its mode, as far as all architectures have them. That of openat2 is in memory.
+var setID = []check{
+	{call: unix.SYS_FCHMOD, arg: 1, mask: setIDBits, only: []uint32{0}, answer: unix.EPERM},
+	{call: unix.SYS_FCHMODAT, arg: 2, mask: setIDBits, only: []uint32{0}, answer: unix.EPERM},
+	{call: unix.SYS_FCHMODAT2, arg: 2, mask: setIDBits, only: []uint32{0}, answer: unix.EPERM},
+	{call: unix.SYS_MKNODAT, arg: 2, mask: setIDBits, only: []uint32{0}, answer: unix.EPERM},
+	{call: unix.SYS_OPENAT, ifArg: 2, ifBits: createBits, arg: 3, mask: setIDBits, only: []uint32{0}, answer: unix.EPERM},
+}
+
+const (
+	setIDBits  = unix.S_ISUID | unix.S_ISGID
+	createBits = unix.O_CREAT | unix.O_TMPFILE&^unix.O_DIRECTORY // without them open has no mode, but whatever is in its place
+)
 
 // Of linux/personality.h.
 const (

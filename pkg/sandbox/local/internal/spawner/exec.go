@@ -156,7 +156,7 @@ func (b *box) startStep(req wire.Exec, st *step, files []int) (*rawclone.Child, 
 	most := min(uint64(b.spec.Limits.Files), b.server.host.openFiles) // last, since entering needs more than a few
 	p.Call("limit of open files", unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, rawclone.Bytes(&unix.Rlimit{Cur: most, Max: most}), 0)
 	p.ResetSignals(true)
-	b.server.walls.put(&p, b.spec.Network == sandbox.NetworkHost)
+	b.server.walls.put(&p, &b.spec)
 	env := b.environ(req, dir)
 	name := argv[0]
 	p.Exec(lookup(name, env["PATH"]), argv, flatten(env),

@@ -1,10 +1,12 @@
 package spawner
 
 import (
+	"slices"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sbxrun/sbxrun/pkg/sandbox"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/rawclone"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/seccomp"
 )
@@ -12,13 +14,17 @@ import (
 // walls are the parts of a sandbox's walls that processes put up around themselves.
 type walls struct {
 	filter   []unix.SockFilter
-	landlock int // a ruleset, or -1
+	strict   []unix.SockFilter // for sandboxes whose files may stay
+	landlock int               // a ruleset, or -1
 }
 
 func newWalls(noMemfd bool) (*walls, error) {
 	w := &walls{landlock: -1}
 	var err error
 	if w.filter, err = seccomp.Filter(seccomp.Options{NoMemfd: noMemfd}); err != nil {
+		return nil, err
+	}
+	if w.strict, err = seccomp.Filter(seccomp.Options{NoMemfd: noMemfd, NoSetID: true}); err != nil {
 		return nil, err
 	}
 	w.landlock = scopeRuleset()
@@ -53,14 +59,18 @@ func ScopesAbstractSockets() bool {
 }
 
 // put adds the calls that put a process behind the walls, for good.
-func (w *walls) put(p *rawclone.Program, hostNetwork bool) {
-	if hostNetwork && w.landlock >= 0 {
+func (w *walls) put(p *rawclone.Program, spec *sandbox.Spec) {
+	if spec.Network == sandbox.NetworkHost && w.landlock >= 0 {
 		p.Call("landlock", unix.SYS_LANDLOCK_RESTRICT_SELF, w.landlock, 0)
+	}
+	filter := w.filter
+	if slices.ContainsFunc(spec.Local.Mounts, func(m sandbox.Mount) bool { return m.Writable }) {
+		filter = w.strict
 	}
 	// struct sock_fprog: the number of instructions, and where they are.
 	program := struct {
 		n      uint16
 		filter uintptr
-	}{uint16(len(w.filter)), p.Data(unsafe.Slice((*byte)(unsafe.Pointer(&w.filter[0])), len(w.filter)*int(unsafe.Sizeof(w.filter[0]))))}
+	}{uint16(len(filter)), p.Data(unsafe.Slice((*byte)(unsafe.Pointer(&filter[0])), len(filter)*int(unsafe.Sizeof(filter[0]))))}
 	p.Call("seccomp", unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, rawclone.Bytes(&program))
 }
