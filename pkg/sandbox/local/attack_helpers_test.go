@@ -225,6 +225,19 @@ while True:
 	}
 }
 
+// A command made of too much output is refused, and nothing else is harmed.
+func TestAttackLongCommand(t *testing.T) {
+	ctx := context.Background()
+	sb := acquire(t, sandbox.Spec{})
+	_, err := sb.Exec(ctx, sandbox.Command{Argv: []string{"sh"}, Script: make([]byte, 70<<20)}, nil, nil)
+	if sandbox.KindOf(err) != sandbox.KindInvalid {
+		t.Errorf("%v", err)
+	}
+	if res, err := sb.Exec(ctx, sandbox.Command{Argv: []string{"true"}}, nil, nil); err != nil || res.Exit != 0 {
+		t.Errorf("afterwards: %+v, %v", res, err)
+	}
+}
+
 // What stays in a folder of the host cannot be made to run as the folder's owner, who may be root.
 func TestAttackSetID(t *testing.T) {
 	dir := t.TempDir()

@@ -78,6 +78,9 @@ func (c *client) begin(req wire.Request, files ...int) (seq uint64, ch chan answ
 		c.mu.Lock()
 		delete(c.calls, req.Seq)
 		c.mu.Unlock()
+		if errors.Is(err, wire.ErrTooLong) {
+			return 0, nil, invalid("%w", err)
+		}
 		return 0, nil, fmt.Errorf("%w: %w", errSpawner, err)
 	}
 	return req.Seq, ch, nil

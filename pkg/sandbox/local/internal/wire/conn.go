@@ -36,6 +36,9 @@ const (
 	maxFiles = 4
 )
 
+// ErrTooLong is behind the error of Send for a message that it did not send. The connection is as before.
+var ErrTooLong = errors.New("the command, or the list of files, is too long")
+
 // NewConn makes a connection of one end of a socket pair, which it owns then.
 func NewConn(f *os.File) (*Conn, error) {
 	c, err := net.FileConn(f)
@@ -73,7 +76,7 @@ func (c *Conn) Send(v any, files ...int) error {
 	}
 	b := c.out.Bytes()
 	if len(b) > maxBody {
-		return fmt.Errorf("a message of %d bytes is too long", len(b))
+		return fmt.Errorf("%w: %d bytes", ErrTooLong, len(b))
 	}
 	binary.LittleEndian.PutUint32(b, uint32(len(b)-headerSize))
 	binary.LittleEndian.PutUint32(b[4:], uint32(len(files)))
