@@ -268,7 +268,7 @@ END
 }
 
 func TestAttacksOnHelpersAsOrdinaryUser(t *testing.T) {
-	asOrdinaryUser(t, "TestAttack(TracedCommand|Mark|StoppedSend|OwnBinary|ProcessesOnTheirWay|Lease|MemoryOfNobody|SetID)")
+	asOrdinaryUser(t, "TestAttack(TracedCommand|Mark|StoppedSend|OwnBinary|ProcessesOnTheirWay|Lease|MemoryOfNobody|SetID|Inotify|LongCommand)")
 }
 
 // A file that cannot be opened because of what holds it is the doing of the sandbox.
@@ -315,6 +315,21 @@ if made > 20000: print("files", made)
 END
 `)
 	if out != "" || res.Exit != 0 && res.Limit != sandbox.LimitOOM {
+		t.Errorf("%+v: %s", res, out)
+	}
+}
+
+// What the kernel counts for a user is not used up by one of the user's sandboxes.
+func TestAttackInotify(t *testing.T) {
+	out, res := run(t, sandbox.Spec{}, `exec /usr/bin/python3 - <<'END'
+import ctypes
+libc = ctypes.CDLL(None)
+made = 0
+while made < 500 and libc.inotify_init() >= 0: made += 1
+if not 8 <= made <= 32: print(made)
+END
+`)
+	if out != "" || res.Exit != 0 {
 		t.Errorf("%+v: %s", res, out)
 	}
 }

@@ -199,6 +199,9 @@ func newUserNamespace(uids, gids [][3]int) (fd int, err error) {
 	defer unix.Close(pp[1])
 	var p rawclone.Program
 	p.Call("close", unix.SYS_CLOSE, pp[1])
+	// A user has 128 of these by default, and an ordinary user's sandboxes are all of one user: some are for the others.
+	p.Call("limit inotify", unix.SYS_OPENAT, unix.AT_FDCWD, "/proc/sys/user/max_inotify_instances", unix.O_WRONLY|unix.O_CLOEXEC, 0).Save(regA).Ignore()
+	p.Call("limit inotify", unix.SYS_WRITE, regA, "32", 2).Ignore()
 	p.Report()
 	p.Hold(pp[0])
 	c, err := p.Start(unix.CLONE_NEWUSER)
