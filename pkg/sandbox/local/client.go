@@ -117,6 +117,7 @@ func (a answer) result() (wire.Reply, []int, error) {
 
 // close ends the spawner, which takes down what it has left.
 func (c *client) close(ctx context.Context) error {
+	_ = c.proc.Conn.Send(wire.Request{Bye: true}) // its error means that the spawner is gone, which Done tells
 	c.proc.Conn.Close()
 	select {
 	case <-c.proc.Done():

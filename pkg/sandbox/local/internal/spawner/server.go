@@ -80,6 +80,10 @@ func (s *server) serve() error {
 			}
 			return errors.Join(err, s.shutdown())
 		}
+		if req.Bye {
+			s.hello.Lock = ""
+			continue
+		}
 		s.busy.Add(1)
 		if req.Exec != nil || req.Send != nil { // a signal for it may be the next message
 			s.starting.Store(req.Seq, make(chan struct{}))

@@ -32,6 +32,7 @@ type Request struct {
 	Send    *Send
 	Open    *Open
 	Release *Release
+	Bye     bool // sbxrun ends in good order, and removes its lock itself; the end of the connection follows
 }
 
 // Reply answers the Request with the same Seq. Err is nil where it was carried out.
