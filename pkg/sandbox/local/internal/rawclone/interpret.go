@@ -14,11 +14,6 @@ type record struct {
 
 const recordSize = unsafe.Sizeof(record{})
 
-// sigaction is the kernel's struct sigaction, zero: the default action. It is longer than that of any architecture.
-var defaultAction [64]byte
-
-var emptySet [8]byte
-
 // interpret runs a program in the child and never returns. See the package documentation for what it must not do.
 //
 //go:nosplit
@@ -64,10 +59,10 @@ func interpret(ops []op, report uintptr) {
 			}
 		case kindResetSignals:
 			for j = 1; j <= 64; j++ { // fails for KILL and STOP, which have no action to reset
-				syscall.RawSyscall6(unix.SYS_RT_SIGACTION, j, uintptr(unsafe.Pointer(&defaultAction)), 0, 8, 0, 0)
+				syscall.RawSyscall6(unix.SYS_RT_SIGACTION, j, arg[1], 0, 8, 0, 0)
 			}
 			if arg[0] != 0 {
-				_, _, e = syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&emptySet)), 0, 8, 0, 0)
+				_, _, e = syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, arg[1], 0, 8, 0, 0)
 			}
 		case kindReport:
 			rec.errno = 0

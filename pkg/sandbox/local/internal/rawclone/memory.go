@@ -1,7 +1,10 @@
 package rawclone
 
 import (
+	"bytes"
+	"fmt"
 	"os"
+	"runtime/debug"
 	"sync"
 	"syscall"
 	"unsafe"
@@ -73,26 +76,71 @@ func words(b []byte) []uintptr {
 	return unsafe.Slice((*uintptr)(unsafe.Pointer(&b[0])), len(b)/wordSize)
 }
 
-// The part of the address space that Slim keeps from children; zero: none.
+// The first arena of the Go heap, which holds the stacks; zero: nothing is kept from children.
 var heapStart, heapSize uintptr
 
-// Slim keeps the Go heap of this process from the children it clones from now on. Copying it, and copying every page
-// again that this process writes to afterwards, is most of what a clone costs; and a child that stays has no business
-// with what is in it. It is for a process that makes children by this package only.
-func Slim() {
+// Slim keeps the writable memory of this process, all but that of programs, from the children it clones from now on:
+// copying it, and copying each page again that this process writes to afterwards, is most of what a clone costs, and a
+// child that stays has no business with what is in it. It is for a process that makes children by this package only, and
+// has begun no Program yet that is still to be started.
+//
+// In a binary that may have a C library it is the heap alone: the kernel writes to memory of each thread that the library
+// has registered (rseq), also in a child. So it is in one that counts what tests cover, which interpret does too then.
+func Slim() error {
 	const arena = 64 << 20 // what the runtime reserves at a time, aligned
-	x := new([64]byte)
-	heapStart = uintptr(unsafe.Pointer(x)) &^ (arena - 1)
-	heapSize = arena
+	heapStart, heapSize = uintptr(unsafe.Pointer(new([64]byte)))&^(arena-1), arena
 	hide()
+	if !isPlain() {
+		return nil
+	}
+	maps, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		return err
+	}
+	chunkMu.Lock()
+	spare = nil // they are about to be hidden; what is mapped from now on is not
+	chunkMu.Unlock()
+	for line := range bytes.Lines(maps) {
+		var start, end uintptr
+		var mode string
+		if _, err := fmt.Sscanf(string(line), "%x-%x %s", &start, &end, &mode); err != nil {
+			return fmt.Errorf("/proc/self/maps: %w", err)
+		}
+		if mode == "rw-p" || mode == "---p" {
+			if err := dontFork(start, end-start); err != 0 {
+				return fmt.Errorf("keep %s from children: %w", bytes.TrimSpace(line), err)
+			}
+		}
+	}
+	return nil
 }
 
-// hide is done again after each clone: it takes in what the heap has grown by.
+func isPlain() (plain bool) {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return false
+	}
+	for _, s := range info.Settings {
+		switch s.Key {
+		case "CGO_ENABLED":
+			plain = s.Value == "0"
+		case "-cover":
+			return false
+		}
+	}
+	return plain
+}
+
+//go:nosplit
+func dontFork(start, size uintptr) syscall.Errno {
+	_, _, e := syscall.RawSyscall(unix.SYS_MADVISE, start, size, unix.MADV_DONTFORK)
+	return e
+}
+
+// hide is done after each clone: it takes in what the heap has grown by.
 //
 //go:nosplit
-func hide() {
-	syscall.RawSyscall(unix.SYS_MADVISE, heapStart, heapSize, unix.MADV_DONTFORK)
-}
+func hide() { dontFork(heapStart, heapSize) }
 
 var pageSize = uintptr(os.Getpagesize())
 

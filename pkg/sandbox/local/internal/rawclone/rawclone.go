@@ -11,7 +11,7 @@
 //     checks: no stack growth. It allocates nothing and stores no pointers: no write barriers.
 //   - Everything it reads is in memory of the Program's own, outside of the Go heap, filled before the clone.
 //
-// The heap itself is not for the child: see Slim.
+// The rest of the memory is not for the child: see Slim.
 //
 // The calling process must have all its descriptors close-on-exec, since a child that does not execute anything has
 // them all until it closes them.
@@ -124,6 +124,7 @@ func (p *Program) Copy(name string, from, to any, n int64) {
 // ResetSignals gives every signal its default action and, if unblock is set, unblocks them all.
 func (p *Program) ResetSignals(unblock bool) {
 	o := op{kind: kindResetSignals}
+	o.arg[1] = p.value(make([]byte, 64)) // a struct sigaction of any architecture, and a set of signals
 	if unblock {
 		o.arg[0] = 1
 	}

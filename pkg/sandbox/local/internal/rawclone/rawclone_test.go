@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -212,5 +213,35 @@ func TestHold(t *testing.T) {
 	unix.Close(pp[1])
 	if got := status(t, c); got != 0 {
 		t.Errorf("status %d", got)
+	}
+}
+
+var secret = new([64]byte)
+
+func TestSlimChild(t *testing.T) {
+	if err := Slim(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second time after what was shown to the first was hidden again
+		var p Program
+		defer p.Free()
+		p.ResetSignals(true)
+		p.Report()
+		p.Call("wait", unix.SYS_PPOLL, 0, 0, 0, 0)
+		c, err := p.Start(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		var there [1]byte
+		n, err := unix.ProcessVMReadv(c.PID, []unix.Iovec{{Base: &there[0], Len: 1}},
+			[]unix.RemoteIovec{{Base: uintptr(unsafe.Pointer(secret)), Len: 1}}, 0)
+		if err == nil {
+			t.Errorf("the child has %d bytes of the heap", n)
+		} else if !errors.Is(err, unix.EFAULT) {
+			t.Error(err)
+		}
+		unix.Kill(c.PID, unix.SIGKILL)
+		status(t, c)
 	}
 }

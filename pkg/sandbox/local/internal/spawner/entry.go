@@ -168,10 +168,15 @@ func run() int {
 		fmt.Fprintln(os.Stderr, "sbxrun: spawner:", err)
 		return 1
 	}
-	rawclone.Slim()
 	s, err := newServer(conn)
 	if err == nil {
-		err = s.serve()
+		err = rawclone.Slim()
+	}
+	if err == nil {
+		// The goroutine that runs inits is bound to the first thread: each message would be a switch to it and back.
+		done := make(chan error)
+		go func() { done <- s.serve() }()
+		err = <-done
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "sbxrun: spawner:", err)
