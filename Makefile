@@ -7,7 +7,7 @@ BENCHFLAGS ?=
 .PHONY: build test golden lint bench fuzz help
 
 build: ## build bin/sbxrun
-	$(GO) build -trimpath -o bin/sbxrun ./cmd/sbxrun
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/sbxrun ./cmd/sbxrun
 
 test: ## run all tests
 	$(GO) test ./...

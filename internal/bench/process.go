@@ -13,6 +13,7 @@ import (
 func (h *harness) build(ctx context.Context) error {
 	h.binary = filepath.Join(h.dir, "sbxrun")
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", h.binary, "./cmd/sbxrun")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build sbxrun (run this at the top of the repository): %w\n%s", err, out)
 	}
