@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -140,7 +142,8 @@ type session struct {
 	sink    event.Sink
 	updates *check.Updates // nil without --update
 	spool   string
-	started int // samples
+	started int      // samples
+	secrets []string // the values of all recipes
 	outcome outcome
 }
 
@@ -203,6 +206,9 @@ func (s *session) runAll(ctx context.Context, f *runFlags, plans []*plan.Plan, s
 	if f.timeout > 0 {
 		opts.Deadline = start.Add(f.timeout)
 	}
+	for _, p := range plans {
+		s.secrets = slices.AppendSeq(s.secrets, maps.Values(p.Secrets))
+	}
 	failed := 0
 	for i, p := range plans {
 		opts.File = repositoryFile(p.Recipe.Path)
@@ -263,7 +269,12 @@ func (s *session) finish(ctx context.Context, f *runFlags, failure error) (int, 
 			s.outcome.refused, end.Refused = true, true
 			failure = s.send(event.Event{Type: event.TypeWarning, Message: err.Error()})
 		}
-		end.Updated = written
+		for _, name := range written {
+			for _, secret := range s.secrets { // which a case's id can be
+				name = strings.ReplaceAll(name, secret, "***")
+			}
+			end.Updated = append(end.Updated, name)
+		}
 	}
 	end.Exit = status(s.outcome)
 	if s.outcome.interrupted && errors.Is(failure, errInterrupted) {

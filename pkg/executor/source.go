@@ -20,10 +20,10 @@ import (
 
 // gather collects the files that a recipe names beside it, or has in it, into an archive.
 type gather struct {
-	dir   string // of the recipe
-	names func() expr.Env
-	now   time.Time // of files that are in the recipe itself
-	to    archive
+	recipe *recipe.Recipe
+	names  func() expr.Env
+	now    time.Time // of files that are in the recipe itself
+	to     archive
 }
 
 // errNoFile is a src that nothing matches.
@@ -50,6 +50,9 @@ func (g *gather) add(f recipe.File) error {
 	if err != nil {
 		return fmt.Errorf("src: %w", err)
 	}
+	if err := confined(g.recipe, f.Src, src); err != nil {
+		return fmt.Errorf("src: %w", err)
+	}
 	err = g.source(src, dst, f.Mode)
 	if errors.Is(err, errNoFile) && f.Optional {
 		return nil
@@ -59,7 +62,7 @@ func (g *gather) add(f recipe.File) error {
 
 // source adds a file, a folder or what a glob matches.
 func (g *gather) source(src, dst string, mode uint32) error {
-	full := beside(g.dir, src)
+	full := beside(g.recipe.Dir, src)
 	info, err := os.Stat(full)
 	switch {
 	case err == nil && info.IsDir():

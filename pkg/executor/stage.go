@@ -58,7 +58,7 @@ func (f *recipeFiles) of(box int, names func() expr.Env) ([]part, error) {
 }
 
 func (f *recipeFiles) gather(files []recipe.File, names func() expr.Env) ([]part, error) {
-	g := gather{dir: f.recipe.Dir, names: names, now: f.begun}
+	g := gather{recipe: f.recipe, names: names, now: f.begun}
 	for _, file := range files {
 		if err := g.add(file); err != nil {
 			return nil, fmt.Errorf("line %d: %w", file.Pos.Line, err)

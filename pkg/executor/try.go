@@ -56,6 +56,9 @@ func (t *try) run() (o outcome, running bool) {
 	}
 	cmd, own, err := t.command()
 	if err != nil {
+		if a, ok := errors.AsType[*artifactError](err); ok {
+			return failed(a.reason, "%v", err), false
+		}
 		if missing, ok := errors.AsType[*missingError](err); ok {
 			return broken(event.ReasonStage, "stdin", missing), false
 		}
@@ -126,6 +129,9 @@ func (t *try) command() (cmd sandbox.Command, own time.Duration, err error) {
 		name, err := text(s.StdinFile, names)
 		if err != nil {
 			return fail("stdin.file", err)
+		}
+		if err := confined(t.a.run.layout.recipe, s.StdinFile, name); err != nil {
+			return sandbox.Command{}, 0, &missingError{fmt.Errorf("stdin.file: %w", err)}
 		}
 		f, err := os.Open(beside(t.a.run.layout.recipe.Dir, name))
 		if err != nil {
