@@ -263,7 +263,7 @@ func TestKilledSpawner(t *testing.T) {
 	entries, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", spawner))
 	for _, e := range entries {
 		b, _ := os.ReadFile(e)
-		for _, f := range strings.Fields(string(b)) {
+		for f := range strings.FieldsSeq(string(b)) {
 			var n int
 			fmt.Sscan(f, &n)
 			pids = append(pids, n)

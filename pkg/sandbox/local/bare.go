@@ -59,10 +59,7 @@ func (p *Provider) bareFolder() (string, error) {
 	if p.bare != nil {
 		return p.bare.Folder, nil
 	}
-	r, err := newBareRecord(p.opts.Dir)
-	if err != nil {
-		return "", err
-	}
+	r := newBareRecord(p.opts.Dir)
 	if err := r.write(p.owner); err != nil {
 		return "", err
 	}

@@ -187,7 +187,7 @@ func candidates(name, search, dir string) (list []string) {
 	if strings.Contains(name, "/") {
 		return []string{name}
 	}
-	for _, d := range strings.Split(search, ":") {
+	for d := range strings.SplitSeq(search, ":") {
 		p := filepath.Join(d, name)
 		if !filepath.IsAbs(p) {
 			p = filepath.Join(dir, p)

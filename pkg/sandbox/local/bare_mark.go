@@ -33,13 +33,13 @@ type bareRecord struct {
 	commands atomic.Uint64
 }
 
-func newBareRecord(dir string) (*bareRecord, error) {
+func newBareRecord(dir string) *bareRecord {
 	var b [4]byte
 	_, _ = rand.Read(b[:]) // never fails
 	return &bareRecord{
 		Folder: filepath.Join(dir, "bare-"+strconv.FormatInt(time.Now().UnixNano(), 36)),
 		Marks:  bareMark | uint64(binary.LittleEndian.Uint32(b[:]))<<runShift,
-	}, nil
+	}
 }
 
 func (r *bareRecord) write(f *os.File) error {

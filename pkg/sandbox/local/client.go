@@ -87,8 +87,8 @@ func (c *client) begin(req wire.Request, files ...int) (seq uint64, ch chan answ
 }
 
 // call sends a request and waits for its answer.
-func (c *client) call(ctx context.Context, req wire.Request, files ...int) (wire.Reply, []int, error) {
-	_, ch, err := c.begin(req, files...)
+func (c *client) call(ctx context.Context, req wire.Request) (wire.Reply, []int, error) {
+	_, ch, err := c.begin(req)
 	if err != nil {
 		return wire.Reply{}, nil, err
 	}

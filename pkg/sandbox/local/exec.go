@@ -100,7 +100,6 @@ func supervise(ctx context.Context, cmd sandbox.Command, st *streams, ch chan an
 				look = t.C
 			}
 		case <-released:
-			released = nil
 			if answered {
 				return a, end
 			}

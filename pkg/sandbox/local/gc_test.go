@@ -125,7 +125,7 @@ func children(t *testing.T, pid int) (list []int) {
 	names, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
 	for _, name := range names {
 		b, _ := os.ReadFile(name)
-		for _, f := range strings.Fields(string(b)) {
+		for f := range strings.FieldsSeq(string(b)) {
 			if n, err := strconv.Atoi(f); err == nil {
 				list = append(list, n)
 			}

@@ -63,7 +63,10 @@ func TestWithoutUserNamespaces(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command("sh", "-c", `echo 0 > /proc/sys/user/max_user_namespaces && exec "$0" "$@"`, program,
-		"-test.run", "^(TestConformance|TestAttack[A-Z].*)$", "-test.v")
+		"-test.run", "^(TestConformance|TestAttack[A-Z].*)$", "-test.v",
+		// The one needs a writable mount, which is refused then; the other a limit of user namespaces, where the limit
+		// of each user, which is not shared with another sandbox, remains.
+		"-test.skip", "^(TestAttackSetID|TestAttackInotify)$")
 	cmd.Dir = "/"
 	cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/nonexistent", withoutVar + "=1"}
 	all := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1<<32 - 1}}

@@ -32,9 +32,9 @@ func (s *files) Receive(ctx context.Context, globs []string) (io.ReadCloser, err
 		}
 	}
 	s.mu.RLock() // until the stream has ended, so that Release leaves the folders open
-	t := newTree(s, ctx)
+	t := newTree(ctx, s)
 	for _, g := range globs {
-		err := error(nil)
+		var err error
 		if !doublestar.ValidatePattern(g) {
 			err = invalid("glob %q is malformed", g)
 		} else {

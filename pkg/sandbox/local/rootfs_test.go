@@ -62,7 +62,7 @@ func makeRootfs(t *testing.T) string {
 		}
 		files := []string{from}
 		libs, _ := exec.Command("ldd", from).Output()
-		for _, f := range strings.Fields(string(libs)) {
+		for f := range strings.FieldsSeq(string(libs)) {
 			if filepath.IsAbs(f) {
 				files = append(files, f)
 			}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -80,8 +81,8 @@ func (b *batch) unpack(r *tar.Reader) error {
 			return err
 		}
 	}
-	for i := len(b.folders) - 1; i >= 0; i-- {
-		b.entries = append(b.entries, b.folders[i])
+	for _, v := range slices.Backward(b.folders) {
+		b.entries = append(b.entries, v)
 		if len(b.entries) == batchEntries {
 			if err := b.flush(nil); err != nil {
 				return err

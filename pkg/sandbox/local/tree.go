@@ -39,7 +39,7 @@ type inode struct{ dev, ino uint64 }
 // maxNames bounds the memory that names take: what runs in a sandbox chooses them.
 const maxNames = 64 << 20
 
-func newTree(s *files, ctx context.Context) *tree {
+func newTree(ctx context.Context, s *files) *tree {
 	return &tree{s: s, ctx: ctx, found: map[string]place{}, inodes: map[inode]bool{}}
 }
 

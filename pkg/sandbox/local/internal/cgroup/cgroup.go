@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -106,12 +107,7 @@ type Group struct {
 }
 
 func (g *Group) has(dir string) bool {
-	for _, d := range g.dirs {
-		if d == dir {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(g.dirs, dir)
 }
 
 // JoinFiles are the files to write "0" to for the writing process, of one thread, to join. On version 1 that is tasks:

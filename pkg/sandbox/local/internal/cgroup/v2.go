@@ -25,11 +25,11 @@ func (m *Manager) useV2(h hierarchy) error {
 	var errs []error
 	for dir := h.own; ; dir = filepath.Dir(dir) {
 		top := dir == h.mount || len(dir) <= len(h.mount)
-		if err := m.tryV2(h, dir, top); err == nil {
+		err := m.tryV2(h, dir, top)
+		if err == nil {
 			return nil
-		} else {
-			errs = append(errs, err)
 		}
+		errs = append(errs, err)
 		if top {
 			return errors.Join(errs...)
 		}

@@ -26,7 +26,7 @@ func interpret(ops []op, report uintptr) {
 	var rec record
 	var j, r, left uintptr
 	var e syscall.Errno
-	for i := 0; i < len(ops); i++ {
+	for i := range ops {
 		o := &ops[i]
 		for j = 0; j < 6; j++ {
 			arg[j] = o.arg[j]

@@ -140,7 +140,7 @@ func dontFork(start, size uintptr) syscall.Errno {
 // hide is done after each clone: it takes in what the heap has grown by.
 //
 //go:nosplit
-func hide() { dontFork(heapStart, heapSize) }
+func hide() { _ = dontFork(heapStart, heapSize) }
 
 var pageSize = uintptr(os.Getpagesize())
 

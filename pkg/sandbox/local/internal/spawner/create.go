@@ -123,7 +123,7 @@ func (b *box) start() error {
 	b.init = c.PID
 	if b.pidfd, err = unix.PidfdOpen(b.init, unix.PIDFD_NONBLOCK); err != nil {
 		unix.Kill(b.init, unix.SIGKILL)
-		rawclone.Wait(b.init, nil)
+		_, _ = rawclone.Wait(b.init, nil)
 		b.init = 0
 		return fmt.Errorf("sandbox: %w", err)
 	}
@@ -318,13 +318,13 @@ func (b *box) mapped(p *rawclone.Program, source, target string, owner ids) erro
 // parents yields the folders above p, from the top, without the root.
 func parents(p string) func(func(string) bool) {
 	return func(yield func(string) bool) {
-		dir := ""
+		var dir strings.Builder
 		for part := range strings.SplitSeq(strings.Trim(path.Dir(p), "/"), "/") {
 			if part == "" {
 				return
 			}
-			dir += "/" + part
-			if !yield(dir) {
+			dir.WriteString("/" + part)
+			if !yield(dir.String()) {
 				return
 			}
 		}

@@ -114,7 +114,7 @@ func sealedSelf() (*os.File, error) {
 	defer self.Close()
 	const name = "sbxrun"
 	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_EXEC)
-	if err == unix.EINVAL { // Linux before 6.3, where all of them may be executed
+	if errors.Is(err, unix.EINVAL) { // Linux before 6.3, where all of them may be executed
 		fd, err = unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	}
 	if err != nil {

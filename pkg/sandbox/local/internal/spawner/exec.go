@@ -1,9 +1,9 @@
 package spawner
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"maps"
 	"path"
@@ -168,7 +168,7 @@ func (b *box) startStep(req wire.Exec, st *step, files []int) (*rawclone.Child, 
 	st.pid = c.PID
 	if st.pidfd, err = unix.PidfdOpen(c.PID, unix.PIDFD_NONBLOCK); err != nil {
 		unix.Kill(c.PID, unix.SIGKILL)
-		rawclone.Wait(c.PID, nil)
+		_, _ = rawclone.Wait(c.PID, nil)
 		c.Close()
 		return nil, err
 	}
@@ -235,7 +235,7 @@ const callScript = "write the script"
 
 // stepError gives the failure of a call before the command its kind.
 func (b *box) stepError(err error, req wire.Exec) error {
-	e, ok := err.(*rawclone.Error)
+	e, ok := errors.AsType[*rawclone.Error](err)
 	if !ok {
 		return fmt.Errorf("command: %w", err)
 	}
@@ -300,5 +300,5 @@ func absolute(p string) string {
 
 // hasNUL says whether a string cannot be passed to the kernel.
 func hasNUL(ss ...string) bool {
-	return slices.ContainsFunc(ss, func(s string) bool { return bytes.IndexByte([]byte(s), 0) >= 0 })
+	return slices.ContainsFunc(ss, func(s string) bool { return strings.IndexByte(s, 0) >= 0 })
 }

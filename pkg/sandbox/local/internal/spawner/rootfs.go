@@ -67,7 +67,7 @@ func (b *builder) collectLayer(dir string, owner ids) error {
 	if err := unix.Mount("tmpfs", at, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755"); err != nil {
 		return err
 	}
-	defer unix.Unmount(at, unix.MNT_DETACH)
+	defer func() { _ = unix.Unmount(at, unix.MNT_DETACH) }()
 	for _, d := range []string{"upper", "work", "lower", "all"} {
 		if err := os.Mkdir(filepath.Join(at, d), 0o755); err != nil {
 			return err

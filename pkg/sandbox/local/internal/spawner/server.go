@@ -131,8 +131,7 @@ func wireError(err error) *wire.Error {
 	}
 	var errno syscall.Errno
 	errors.As(err, &errno)
-	var e *kindError
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*kindError](err); ok {
 		return &wire.Error{Kind: e.kind, Text: err.Error(), Errno: int(errno)}
 	}
 	return &wire.Error{Kind: sandbox.KindInternal, Text: err.Error(), Errno: int(errno)}

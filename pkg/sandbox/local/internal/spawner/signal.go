@@ -78,7 +78,7 @@ func (b *box) signal(want uint64, sig unix.Signal) (int, error) {
 			// Something multiplies: for the rest of the hunt nothing in the sandbox may fork.
 			frozen = true
 			if b.group.SetPIDs(0) == nil {
-				defer b.group.SetPIDs(b.spec.Limits.PIDs + 1)
+				defer func() { _ = b.group.SetPIDs(b.spec.Limits.PIDs + 1) }()
 			}
 		}
 		time.Sleep(200 * time.Microsecond)

@@ -210,7 +210,7 @@ func newUserNamespace(uids, gids [][3]int) (fd int, err error) {
 	}
 	defer func() {
 		unix.Kill(c.PID, unix.SIGKILL)
-		rawclone.Wait(c.PID, nil)
+		_, _ = rawclone.Wait(c.PID, nil)
 		c.Close()
 	}()
 	dir := fmt.Sprintf("/proc/%d/", c.PID)
