@@ -82,7 +82,7 @@ func (p *Provider) explain(err error) error {
 	switch errno := syscall.Errno(e.Errno); errno {
 	case syscall.EPERM, syscall.EACCES, syscall.ENOSPC, syscall.EINVAL, syscall.ENOSYS:
 		step := userns.StepMount
-		if strings.Contains(e.Text, "proc") {
+		if strings.Contains(e.Text, ": proc: ") || strings.Contains(e.Text, ": mount /proc: ") { // as the calls are named
 			step = userns.StepProc
 		}
 		return &sandbox.Error{Kind: sandbox.KindUnsupported, Err: fmt.Errorf("%w (%s)", userns.Explain(step, errno), e.Text)}

@@ -159,3 +159,19 @@ echo ok > in/mine
 }
 
 func TestMountsAsOrdinaryUser(t *testing.T) { asOrdinaryUser(t, "TestMounts") }
+
+// A mount is not led astray by a link of the rootfs folder: it is refused by name.
+func TestMountBelowLink(t *testing.T) {
+	dir := t.TempDir()
+	os.Chmod(filepath.Dir(dir), 0o755)
+	os.Chmod(dir, 0o755)
+	if err := os.Symlink("/elsewhere", filepath.Join(dir, "mnt")); err != nil {
+		t.Fatal(err)
+	}
+	p := open(t, sandbox.Run{ID: "below-link", Dir: t.TempDir()})
+	defer p.Close(t.Context())
+	_, err := p.Acquire(t.Context(), sandbox.Spec{Local: sandbox.Local{Rootfs: dir, Mounts: []sandbox.Mount{{Source: "/usr/share", Target: "/mnt/x"}}}})
+	if sandbox.KindOf(err) != sandbox.KindUnsupported || !strings.Contains(err.Error(), "/mnt is a symbolic link in the rootfs folder") {
+		t.Errorf("error %v", err)
+	}
+}

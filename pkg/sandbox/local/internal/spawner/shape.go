@@ -261,6 +261,14 @@ func (b *builder) collectMount(m sandbox.Mount) error {
 	if err != nil {
 		return kinded(sandbox.KindUnsupported, "mount: %w", err)
 	}
+	if b.sh.overlay {
+		for dir := range parents(target + "/x") {
+			if in, err := os.Lstat(path.Join(b.spec.Local.Rootfs, dir)); err == nil && in.Mode()&os.ModeSymlink != 0 {
+				return kinded(sandbox.KindUnsupported, "mount %s at %s: %s is a symbolic link in the rootfs folder; name the place that it leads to",
+					m.Source, target, dir)
+			}
+		}
+	}
 	covered := b.sh.overlay
 	for _, dir := range own {
 		covered = covered || within(target, dir)
