@@ -170,7 +170,7 @@ func (a *attempt) takeDown(boxes []*box) {
 	for _, b := range boxes {
 		if b.wasUsed() {
 			a.began = true
-			a.open = a.open || !closedSpec(b.spec)
+			a.open = a.open || !a.run.isClosed(b.spec)
 		}
 	}
 	a.run.releaser.release(a.run.hard, boxes)

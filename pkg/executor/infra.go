@@ -34,8 +34,11 @@ func (a *attempt) mayRepeat() bool {
 	return errors > 0 && errors == repeatable && !a.open
 }
 
-// closedSpec says whether nothing that runs in the sandbox can have an effect outside of it and its group.
-func closedSpec(s sandbox.Spec) bool {
+// isClosed says whether nothing that runs in the sandbox can have an effect outside of it and its group.
+func (r *run) isClosed(s sandbox.Spec) bool {
+	if n, ok := r.opts.Provider.(sandbox.Networked); ok && s.Network == "" {
+		s.Network = n.DefaultNetwork()
+	}
 	if s.Network != sandbox.NetworkNone && s.Network != sandbox.NetworkCase || s.Local.Isolation == sandbox.IsolationNone {
 		return false
 	}

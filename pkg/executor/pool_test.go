@@ -233,6 +233,29 @@ func TestInfraRetries(t *testing.T) {
 	}
 }
 
+// networked is a provider that says which network is its default.
+type networked struct {
+	sandbox.Provider
+	network sandbox.Network
+}
+
+func (n networked) DefaultNetwork() sandbox.Network { return n.network }
+
+// Where the recipe names no network the provider's default decides whether work may be repeated.
+func TestInfraRetriesByDefaultNetwork(t *testing.T) {
+	for network, want := range map[sandbox.Network]string{sandbox.NetworkNone: "passed", sandbox.NetworkHost: "error/lost"} {
+		inBubble(t, func(t *testing.T) {
+			b := newBench(t)
+			b.opts.InfraRetries = executor.DefaultInfraRetries
+			b.wrap = func(p sandbox.Provider) sandbox.Provider { return networked{p, network} }
+			b.open().Inject(fake.Fault{At: fake.ExecEnd, Times: 1, Kind: sandbox.KindLost, Err: errors.New("boom")})
+			if s := b.run("steps: [{name: a, run: 'true'}]").sample(); outcome(s) != want {
+				t.Errorf("network %s: %s, want %s", network, outcome(s), want)
+			}
+		})
+	}
+}
+
 // What runs in a sandbox that code under test kills never looks like an error of infrastructure.
 func TestDeathIsNoError(t *testing.T) {
 	b := newBench(t)

@@ -61,6 +61,12 @@ type Warner interface {
 	Warnings(spec Spec) []string
 }
 
+// Networked is implemented by providers that know which network a Spec that names none gets.
+type Networked interface {
+	// DefaultNetwork is that network.
+	DefaultNetwork() Network
+}
+
 // Run identifies the run that a provider is opened for.
 type Run struct {
 	// ID is unique on the machine, at most 24 characters of [a-z0-9-]. It is part of the name of everything that

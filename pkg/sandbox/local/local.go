@@ -114,6 +114,9 @@ func (p *Provider) start(ctx context.Context) (*client, error) {
 	return c, nil
 }
 
+// DefaultNetwork says that a sandbox that names no network has none.
+func (p *Provider) DefaultNetwork() sandbox.Network { return sandbox.NetworkNone }
+
 // Acquire makes a sandbox.
 func (p *Provider) Acquire(ctx context.Context, spec sandbox.Spec) (sandbox.Sandbox, error) {
 	fail := func(kind sandbox.Kind, format string, args ...any) (sandbox.Sandbox, error) {
