@@ -11,7 +11,7 @@ import (
 
 func TestConfined(t *testing.T) {
 	dir := t.TempDir()
-	for _, d := range []string{"recipe/data", "shared"} {
+	for _, d := range []string{"recipe/data", "common"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -30,10 +30,10 @@ func TestConfined(t *testing.T) {
 		{"inside", data, "data/${{ case.f }}", "data/x", true},
 		{"a folder below", data, "data/${{ case.f }}", "data/a/b", true},
 		{"beside the recipe", data, "${{ case.f }}", "x/y", true},
-		{"a folder elsewhere that the recipe names", data, "../shared/${{ case.f }}", "../shared/x", true},
+		{"a folder elsewhere that the recipe names", data, "../common/${{ case.f }}", "../common/x", true},
 		{"back in", data, "data/${{ case.f }}", "data/../data/x", true},
 		{"out", data, "data/${{ case.f }}", "data/../other", false},
-		{"out of all", data, "${{ case.f }}", "../shared/x", false},
+		{"out of all", data, "${{ case.f }}", "../common/x", false},
 		{"absolute", data, "${{ case.f }}", "/etc/shadow", false},
 		{"absolute folder", data, "/srv/${{ case.f }}", "/srv/x", true},
 		{"out of an absolute folder", data, "/srv/${{ case.f }}", "/srv/../etc/shadow", false},
