@@ -18,6 +18,7 @@ import (
 
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/rawclone"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/spawner"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/wire"
 )
 
@@ -85,7 +86,7 @@ func (b *bare) start(cmd sandbox.Command, st *streams, mark uint64) (chan answer
 	if err != nil {
 		return nil, err
 	}
-	env := flatten(b.environ(cmd, dir))
+	env := spawner.Flatten(b.environ(cmd, dir))
 	for _, s := range slices.Concat(argv, env) {
 		if strings.ContainsRune(s, 0) {
 			return nil, invalid("%q has a zero byte in it", s)
@@ -171,14 +172,6 @@ func (b *bare) environ(cmd sandbox.Command, dir string) map[string]string {
 	}
 	maps.Copy(env, cmd.Env)
 	return env
-}
-
-func flatten(env map[string]string) []string {
-	list := make([]string, 0, len(env))
-	for _, k := range slices.Sorted(maps.Keys(env)) {
-		list = append(list, k+"="+env[k])
-	}
-	return list
 }
 
 // candidates are the files that a program's name may mean, as to a shell in dir. Those that are not there are left out,

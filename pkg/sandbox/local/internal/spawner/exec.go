@@ -159,7 +159,7 @@ func (b *box) startStep(req wire.Exec, st *step, files []int) (*rawclone.Child, 
 	b.server.walls.put(&p, &b.spec)
 	env := b.environ(req, dir)
 	name := argv[0]
-	p.Exec(lookup(name, env["PATH"]), argv, flatten(env),
+	p.Exec(lookup(name, env["PATH"]), argv, Flatten(env),
 		"sbxrun: "+name+": not found\n", "sbxrun: "+name+": permission denied\n", "sbxrun: "+name+": cannot be executed\n")
 	c, err := p.StartIn(b.pidfd)
 	if err != nil {
@@ -268,7 +268,8 @@ func (b *box) environ(req wire.Exec, dir string) map[string]string {
 	return env
 }
 
-func flatten(env map[string]string) []string {
+// Flatten makes an environment as execve takes it, sorted by name.
+func Flatten(env map[string]string) []string {
 	list := make([]string, 0, len(env))
 	for _, k := range slices.Sorted(maps.Keys(env)) {
 		list = append(list, k+"="+env[k])
