@@ -4,6 +4,8 @@ import (
 	"context"
 	"strings"
 	"testing"
+
+	"github.com/sbxrun/sbxrun/pkg/sandbox"
 )
 
 // Where the other tests of this package pass, nothing may be blocked.
@@ -12,7 +14,7 @@ func TestExamine(t *testing.T) {
 	for _, f := range Examine(context.Background()) {
 		t.Logf("%s: %s: %s (%s)", f.Name, f.State, f.Detail, f.Remedy)
 		seen[f.Name] = true
-		if f.State == Blocked || f.Detail == "" || f.State != OK && f.Remedy == "" || strings.Contains(f.Detail+f.Remedy, "\n") {
+		if f.State == sandbox.Blocked || f.Detail == "" || f.State != sandbox.OK && f.Remedy == "" || strings.Contains(f.Detail+f.Remedy, "\n") {
 			t.Errorf("%+v", f)
 		}
 	}
