@@ -54,6 +54,19 @@ type Addressed interface {
 	Host() string
 }
 
+// Resettable is implemented by sandboxes that can be given to another sample without being made anew.
+type Resettable interface {
+	// Reset kills everything that runs in the sandbox and removes what was written in it, so that the next command finds
+	// an empty workspace and an empty $TMPDIR, as in a new sandbox. Running calls of Exec, Send and Receive end: a command
+	// as killed by a signal or with an *Error, a stream with an *Error. It renews whatever lets the sandbox expire.
+	//
+	// It guards against leftovers, not against hostility: what has the same rights as the runtime can survive it.
+	//
+	// After an error, a cancelled context too, nothing is known of what is left in the sandbox: every method but ID and
+	// Release returns an *Error of KindLost. After Release it is KindReleased. No other call is begun before it has returned.
+	Reset(ctx context.Context) error
+}
+
 // Warner is implemented by providers that cannot enforce everything that a Spec asks for. The executor asks once
 // before anything starts and shows each line.
 type Warner interface {
