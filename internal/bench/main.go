@@ -13,6 +13,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/sbxrun/sbxrun/internal/bench/table"
 )
 
 // Python is the interpreter on both sides: one by its absolute path, since a shim in PATH would be what is measured.
@@ -28,20 +30,9 @@ type harness struct {
 // rounds returns n, or fewer where the run is to be quick.
 func (h *harness) rounds(n int) int { return max(3, n/h.scale) }
 
-// row is one line of the result.
-type row struct {
-	name   string
-	got    string // sbxrun's figure
-	other  string // the other side's
-	ratio  string
-	budget string
-	over   bool
-	note   string // the command line of the other side
-}
-
 var benchmarks = []struct {
 	name string
-	run  func(context.Context, *harness) ([]row, error)
+	run  func(context.Context, *harness) ([]table.Row, error)
 }{
 	{"hello", hello},
 	{"create", create},
@@ -93,8 +84,7 @@ func run(ctx context.Context, only string, quick bool) (missed int, err error) {
 		return 0, err
 	}
 	start := time.Now()
-	const format = "%-48s %11s %11s %7s %10s  %s\n"
-	fmt.Printf(format, "", "sbxrun", "other", "ratio", "budget", "")
+	table.Head(os.Stdout)
 	var notes []string
 	for _, b := range benchmarks {
 		if !chosen.MatchString(b.name) {
@@ -106,14 +96,12 @@ func run(ctx context.Context, only string, quick bool) (missed int, err error) {
 			continue
 		}
 		for _, r := range rows {
-			verdict := "OK"
-			if r.over {
-				verdict = "OVER"
+			r.Print(os.Stdout)
+			if r.Over {
 				missed++
 			}
-			fmt.Printf(format, r.name, r.got, r.other, r.ratio, r.budget, verdict)
-			if r.note != "" {
-				notes = append(notes, fmt.Sprintf("%s, other side:\n  %s", r.name, r.note))
+			if r.Note != "" {
+				notes = append(notes, fmt.Sprintf("%s, other side:\n  %s", r.Name, r.Note))
 			}
 		}
 	}

@@ -21,6 +21,8 @@ import (
 	"github.com/sbxrun/sbxrun/pkg/recipe"
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/sandboxtest/fake"
+
+	"github.com/sbxrun/sbxrun/internal/bench/table"
 )
 
 const (
@@ -43,7 +45,7 @@ type noopResult struct {
 
 // noop measures what sbxrun itself costs: cases that do nothing, on the fake provider, with all that a run writes while
 // it goes on. A process of its own runs them, so that the peak of memory is theirs.
-func noop(ctx context.Context, h *harness) ([]row, error) {
+func noop(ctx context.Context, h *harness) ([]table.Row, error) {
 	dir := filepath.Join(h.dir, "noop")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
@@ -82,10 +84,10 @@ func noop(ctx context.Context, h *harness) ([]row, error) {
 		rates = append(rates, noopCases/r.Seconds)
 		peak = max(peak, r.Peak)
 	}
-	rate := median(rates)
-	return []row{
-		{name: "no-op cases on the fake provider", got: fmt.Sprintf("%.0f/s", rate), other: "-", ratio: "-", budget: "20000/s", over: rate < 20_000},
-		{name: fmt.Sprintf("peak memory of %d of them", noopCases), got: fmt.Sprintf("%d MiB", peak>>20), other: "-", ratio: "-", budget: "100 MiB", over: peak > 100<<20},
+	rate := table.Median(rates)
+	return []table.Row{
+		{Name: "no-op cases on the fake provider", Got: fmt.Sprintf("%.0f/s", rate), Other: "-", Ratio: "-", Budget: "20000/s", Over: rate < 20_000},
+		{Name: fmt.Sprintf("peak memory of %d of them", noopCases), Got: fmt.Sprintf("%d MiB", peak>>20), Other: "-", Ratio: "-", Budget: "100 MiB", Over: peak > 100<<20},
 	}, nil
 }
 

@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"time"
+
+	"github.com/sbxrun/sbxrun/internal/bench/table"
 )
 
 // build makes the binary that is measured, as `make build` does.
@@ -21,13 +23,13 @@ func (h *harness) build(ctx context.Context) error {
 }
 
 // hello measures the first example from start to exit.
-func hello(ctx context.Context, h *harness) ([]row, error) {
+func hello(ctx context.Context, h *harness) ([]table.Row, error) {
 	const budget = 60 * time.Millisecond
 	out := filepath.Join(h.dir, "hello")
 	run := command(ctx, h.binary, "run", "-q", "--out", out, "recipes/examples/hello.yaml")
 	var times []time.Duration
 	for i := range h.rounds(40) + 1 {
-		t, err := timed(run)
+		t, err := table.Timed(run)()
 		if err != nil {
 			return nil, err
 		}
@@ -35,12 +37,12 @@ func hello(ctx context.Context, h *harness) ([]row, error) {
 			times = append(times, t)
 		}
 	}
-	m := median(times)
-	return []row{{name: "hello.yaml, whole process", got: millis(m), other: "-", ratio: "-", budget: "60 ms", over: m > budget}}, nil
+	m := table.Median(times)
+	return []table.Row{{Name: "hello.yaml, whole process", Got: table.Millis(m), Other: "-", Ratio: "-", Budget: "60 ms", Over: m > budget}}, nil
 }
 
 // pythonPrograms measures 164 short programs, each in a fresh sandbox, two at a time.
-func pythonPrograms(ctx context.Context, h *harness) ([]row, error) {
+func pythonPrograms(ctx context.Context, h *harness) ([]table.Row, error) {
 	if _, err := os.Stat(python); err != nil {
 		return nil, fmt.Errorf("both sides need an interpreter: %w", err)
 	}
@@ -57,5 +59,5 @@ func pythonPrograms(ctx context.Context, h *harness) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []row{against(fmt.Sprintf("%d Python programs, fresh sandboxes, 2 at a time", programs), got, other, 1.25, bare)}, nil
+	return []table.Row{against(fmt.Sprintf("%d Python programs, fresh sandboxes, 2 at a time", programs), got, other, 1.25, bare)}, nil
 }

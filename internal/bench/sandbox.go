@@ -15,6 +15,8 @@ import (
 
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local"
+
+	"github.com/sbxrun/sbxrun/internal/bench/table"
 )
 
 const truePath = "/usr/bin/true"
@@ -37,7 +39,7 @@ func (h *harness) withLocal(ctx context.Context, f func(sandbox.Provider) error)
 var spec = sandbox.Spec{Name: "default", Group: "bench", Limits: sandbox.DefaultLimits}
 
 // create measures the whole life of a sandbox beside bwrap with the same namespaces and mounts.
-func create(ctx context.Context, h *harness) (rows []row, err error) {
+func create(ctx context.Context, h *harness) (rows []table.Row, err error) {
 	if _, err := exec.LookPath("bwrap"); err != nil {
 		return nil, fmt.Errorf("the other side is bubblewrap: %w (apt-get install bubblewrap)", err)
 	}
@@ -55,21 +57,21 @@ func create(ctx context.Context, h *harness) (rows []row, err error) {
 			}
 			return errors.Join(runTrue(ctx, sb), sb.Release(ctx))
 		}, silent(bwrap...))
-		rows = []row{against("create, true, destroy", got, other, 1.0, bwrap)}
+		rows = []table.Row{against("create, true, destroy", got, other, 1.0, bwrap)}
 		return err
 	})
 	return rows, err
 }
 
 // execTrue measures a command in a sandbox that stands beside fork and exec.
-func execTrue(ctx context.Context, h *harness) (rows []row, err error) {
+func execTrue(ctx context.Context, h *harness) (rows []table.Row, err error) {
 	err = h.withLocal(ctx, func(p sandbox.Provider) error {
 		sb, err := p.Acquire(ctx, spec)
 		if err != nil {
 			return err
 		}
 		got, other, err := alternate(ctx, h.rounds(500), func() error { return runTrue(ctx, sb) }, silent(truePath))
-		rows = []row{against("true in a sandbox that stands", got, other, 3, []string{truePath})}
+		rows = []table.Row{against("true in a sandbox that stands", got, other, 3, []string{truePath})}
 		return errors.Join(err, sb.Release(ctx))
 	})
 	return rows, err
