@@ -34,6 +34,7 @@ type defect struct {
 	streams func(stdout, stderr io.Writer) (io.Writer, io.Writer)
 	globs   func([]string) []string
 	err     func(error) error
+	reset   func() error // in place of the fake's
 }
 
 var defects = map[string]defect{
@@ -62,6 +63,8 @@ var defects = map[string]defect{
 	"the cause forgotten":       {check: "cancel/before each method", err: func(error) error { return &sandbox.Error{Op: "exec", Err: context.Canceled} }},
 	"released taken for lost":   {check: "release/each method after release", err: func(err error) error { return &sandbox.Error{Op: "exec", Kind: sandbox.KindLost, Err: err} }},
 	"an error without its type": {check: "env/working directory that is missing or a file", err: func(err error) error { return errors.New(err.Error()) }},
+	"a reset that does nothing": {check: "reset/files are gone", reset: func() error { return nil }},
+	"a reset without an error":  {check: "reset/after an error nothing but release", reset: func() error { return nil }},
 	"a full disk not named":     {check: "limits/disk", result: func(r *sandbox.Result) { r.Limit = "" }},
 }
 
@@ -97,6 +100,13 @@ func (b defectiveBox) Receive(ctx context.Context, globs []string) (io.ReadClose
 	}
 	r, err := b.Sandbox.Receive(ctx, globs)
 	return r, b.wrong(err)
+}
+
+func (b defectiveBox) Reset(ctx context.Context) error {
+	if b.defect.reset != nil {
+		return b.defect.reset()
+	}
+	return b.Sandbox.(sandbox.Resettable).Reset(ctx)
 }
 
 func (b defectiveBox) wrong(err error) error {

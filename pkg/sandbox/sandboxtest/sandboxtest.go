@@ -60,6 +60,7 @@ var groups = []struct {
 	{"concurrent", concurrentChecks},
 	{"cancel", cancelChecks},
 	{"release", releaseChecks},
+	{resetTheme, resetChecks},
 	{"limits", limitChecks},
 	{"network", networkChecks},
 }
@@ -71,8 +72,16 @@ func Run(t *testing.T, cfg Config) {
 	lacks := maps.Clone(cfg.Lacks)
 	s := &suite{cfg: cfg, provider: open(t, cfg)}
 	for _, g := range groups {
+		apply := g.theme != resetTheme || s.resets(t)
+		if !apply {
+			t.Log("the sandboxes cannot be reset")
+		}
 		for _, c := range g.checks {
 			name := g.theme + "/" + c.name
+			if !apply {
+				delete(lacks, name)
+				continue
+			}
 			if why, lacking := lacks[name]; lacking {
 				t.Logf("%s does not hold: %s", name, why)
 				delete(lacks, name)

@@ -117,8 +117,8 @@ func (g *group) run(cmd sandbox.Command, dir string) int {
 	p.environ = env
 	p.Args = cmd.Argv
 	if len(cmd.Script) > 0 {
-		name := g.s.disk().addScript(cmd.Script)
-		defer g.s.disk().dropScript(name)
+		name := g.life.disk().addScript(cmd.Script)
+		defer g.life.disk().dropScript(name)
 		p.Args = append(slices.Clip(p.Args), name)
 	}
 	stdin, err := newStdin(cmd.Stdin)

@@ -49,6 +49,9 @@ func (p *Process) Strike(l sandbox.Limit) { p.group.strike(l) }
 // IgnoreTerm makes the command survive a TERM, as `trap "" TERM` does in a script; only KILL ends it then.
 func (p *Process) IgnoreTerm() { p.group.ignoreTerm() }
 
+// disk is the files that the command began with: what outlives a reset writes where nobody looks.
+func (p *Process) disk() *vfs { return p.group.life.disk() }
+
 func (p *Process) setenv(name, value string) {
 	p.environ = maps.Clone(p.environ)
 	p.environ[name] = value
@@ -68,4 +71,5 @@ type Stats struct {
 	Execs    int64 // commands that were started; one that a fault struck before its start is not counted
 	Sends    int64
 	Receives int64
+	Resets   int64 // that came to their end
 }

@@ -20,6 +20,7 @@ const (
 	Receive     Point = "receive"      // Receive itself returns the error
 	ReceiveRead Point = "receive read" // the stream breaks after its first 512 bytes
 	Release     Point = "release"      // the sandbox stays, and a later Release may take it down
+	Reset       Point = "reset"        // the sandbox is lost
 	Close       Point = "close"        // before anything is released
 )
 

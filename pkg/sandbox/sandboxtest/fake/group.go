@@ -15,6 +15,7 @@ import (
 // group is one command and all that it started, in the background too. It ends by itself or by the first ending.
 type group struct {
 	s      *Sandbox
+	life   *life
 	ctx    context.Context // what the processes run under
 	cancel context.CancelFunc
 	stdout limited
@@ -42,12 +43,12 @@ type ending struct {
 }
 
 func newGroup(s *Sandbox, cmd sandbox.Command, stdout, stderr io.Writer) *group {
-	g := &group{s: s, limit: cmd.OutputLimit}
-	g.killed, g.kill = context.WithCancel(s.ctx)
+	g := &group{s: s, life: s.life.Load(), limit: cmd.OutputLimit}
+	g.killed, g.kill = context.WithCancel(g.life.ctx)
 	g.ctx, g.cancel = context.WithCancel(g.killed)
 	g.stdout, g.stderr = limited{g: g, w: stdout}, limited{g: g, w: stderr}
-	g.fulls = s.fulls()
-	g.timers = append(g.timers, context.AfterFunc(s.ctx, func() { g.end(ending{signal: 9, err: s.whyEnded()}) }))
+	g.fulls = g.life.fulls()
+	g.timers = append(g.timers, context.AfterFunc(g.life.ctx, func() { g.end(ending{signal: 9, err: s.whyEnded()}) }))
 	if cmd.Timeout > 0 {
 		t := time.AfterFunc(cmd.Timeout, func() { g.end(ending{signal: 9, limit: sandbox.LimitTimeout}) })
 		g.timers = append(g.timers, t.Stop)
@@ -60,7 +61,8 @@ func newGroup(s *Sandbox, cmd sandbox.Command, stdout, stderr io.Writer) *group 
 	return g
 }
 
-// whyEnded is the error of a command that its sandbox's end has cut off, nil where that is the Result's to say.
+// whyEnded is the error of a command that its sandbox's end has cut off, nil where that is the Result's to say: it died,
+// or was reset.
 func (s *Sandbox) whyEnded() error {
 	if s.died() && !s.released.Load() {
 		return nil
@@ -165,7 +167,7 @@ func (g *group) finish(exit int) (sandbox.Result, error) {
 	res := sandbox.Result{Exit: exit, Limit: g.struck, Stopped: g.stopped}
 	switch {
 	case g.ended != nil:
-	case g.s.ctx.Err() != nil: // the hook that notes it may not have run yet
+	case g.life.ctx.Err() != nil: // the hook that notes it may not have run yet
 		g.ended = &ending{signal: 9, err: g.s.whyEnded()}
 	case !g.background:
 		g.kill()
@@ -177,7 +179,7 @@ func (g *group) finish(exit int) (sandbox.Result, error) {
 		}
 	}
 	res.SandboxDied = g.s.died()
-	if res.Exit != 0 && g.s.fulls() > g.fulls {
+	if res.Exit != 0 && g.life.fulls() > g.fulls {
 		res.Limit = cmp.Or(res.Limit, sandbox.LimitDisk)
 	}
 	return res, nil

@@ -33,10 +33,10 @@ func mkdir(_ context.Context, p *Process) int {
 		return p.fail(fmt.Errorf("mode %q is not known here", m))
 	}
 	return p.files(args, func(name string) error {
-		if err := p.Sandbox.disk().mkdir(name, parents); err != nil || !given {
+		if err := p.disk().mkdir(name, parents); err != nil || !given {
 			return err
 		}
-		return p.Sandbox.disk().chmod(name, func(fs.FileMode) fs.FileMode { return fs.FileMode(mode) })
+		return p.disk().chmod(name, func(fs.FileMode) fs.FileMode { return fs.FileMode(mode) })
 	})
 }
 
@@ -47,7 +47,7 @@ func pwd(_ context.Context, p *Process) int {
 		return 0
 	}
 	return p.files([]string{p.Dir}, func(dir string) error {
-		return p.Sandbox.disk().existing(dir, true, func(at place) error {
+		return p.disk().existing(dir, true, func(at place) error {
 			p.Printf("%s\n", at.path)
 			return nil
 		})
@@ -59,7 +59,7 @@ func rm(_ context.Context, p *Process) int {
 	_, all := opts['r']
 	_, force := opts['f']
 	return p.files(args, func(name string) error {
-		err := p.Sandbox.disk().remove(name, all)
+		err := p.disk().remove(name, all)
 		if force && errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
@@ -77,7 +77,7 @@ func ls(_ context.Context, p *Process) int {
 		args = []string{"."}
 	}
 	return p.files(args, func(name string) error {
-		i, err := p.Sandbox.disk().stat(name, true)
+		i, err := p.disk().stat(name, true)
 		if err != nil {
 			return err
 		}
@@ -85,7 +85,7 @@ func ls(_ context.Context, p *Process) int {
 			p.Printf("%s\n", name)
 			return nil
 		}
-		entries, err := p.Sandbox.disk().readDir(name)
+		entries, err := p.disk().readDir(name)
 		for _, e := range entries {
 			if hidden || e.Name()[0] != '.' {
 				p.Printf("%s\n", e.Name())
@@ -99,7 +99,7 @@ func ls(_ context.Context, p *Process) int {
 func stat(_ context.Context, p *Process) int {
 	opts, args := p.options("c")
 	return p.files(args, func(name string) error {
-		i, err := p.Sandbox.disk().stat(name, false)
+		i, err := p.disk().stat(name, false)
 		if err != nil {
 			return err
 		}
@@ -135,7 +135,7 @@ func chmod(_ context.Context, p *Process) int {
 		return p.fail(fmt.Errorf("mode %q is not known here", args[0]))
 	}
 	return p.files(args[1:], func(name string) error {
-		return p.Sandbox.disk().chmod(name, func(old fs.FileMode) fs.FileMode {
+		return p.disk().chmod(name, func(old fs.FileMode) fs.FileMode {
 			switch {
 			case bits == 0:
 				return fs.FileMode(octal)
@@ -152,7 +152,7 @@ func ln(_ context.Context, p *Process) int {
 	if len(args) != 2 {
 		return p.fail(errors.New("want a target and a name"))
 	}
-	v, name := p.Sandbox.disk(), absolute(p.Dir, args[1])
+	v, name := p.disk(), absolute(p.Dir, args[1])
 	if _, force := opts['f']; force {
 		if err := v.remove(name, false); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return p.fail(err)
@@ -171,12 +171,12 @@ func ln(_ context.Context, p *Process) int {
 }
 
 func mkfifo(_ context.Context, p *Process) int {
-	return p.files(p.Args[1:], func(name string) error { return p.Sandbox.disk().make(name, fs.ModeNamedPipe|0o644, "") })
+	return p.files(p.Args[1:], func(name string) error { return p.disk().make(name, fs.ModeNamedPipe|0o644, "") })
 }
 
 func touch(_ context.Context, p *Process) int {
 	return p.files(p.Args[1:], func(name string) error {
-		_, err := p.Sandbox.disk().open(name, os.O_WRONLY|os.O_CREATE, 0o644)
+		_, err := p.disk().open(name, os.O_WRONLY|os.O_CREATE, 0o644)
 		return err
 	})
 }
@@ -184,7 +184,7 @@ func touch(_ context.Context, p *Process) int {
 // into is the destination of cp and mv: a file, or its place in a directory.
 func (p *Process) into(from, to string) string {
 	to = absolute(p.Dir, to)
-	if i, err := p.Sandbox.disk().stat(to, true); err == nil && i.IsDir() {
+	if i, err := p.disk().stat(to, true); err == nil && i.IsDir() {
 		return to + "/" + path.Base(from)
 	}
 	return to
@@ -197,7 +197,7 @@ func cp(ctx context.Context, p *Process) int {
 		return p.fail(errors.New("want files and a destination"))
 	}
 	return p.each(args[:len(args)-1], func(name string, r io.Reader) error {
-		i, err := p.Sandbox.disk().stat(absolute(p.Dir, name), true)
+		i, err := p.disk().stat(absolute(p.Dir, name), true)
 		if err != nil {
 			return err
 		}
@@ -217,13 +217,13 @@ func mv(_ context.Context, p *Process) int {
 		return p.fail(errors.New("want files and a destination"))
 	}
 	return p.files(args[:len(args)-1], func(name string) error {
-		return p.Sandbox.disk().rename(name, p.into(name, args[len(args)-1]))
+		return p.disk().rename(name, p.into(name, args[len(args)-1]))
 	})
 }
 
 func readlink(_ context.Context, p *Process) int {
 	return p.files(p.Args[1:], func(name string) error {
-		i, err := p.Sandbox.disk().stat(name, false)
+		i, err := p.disk().stat(name, false)
 		if err == nil && i.mode&fs.ModeSymlink == 0 {
 			err = syscall.EINVAL
 		}

@@ -15,6 +15,7 @@ var (
 	errReleased = errors.New("the sandbox was released")
 	errLost     = errors.New("the sandbox is gone")
 	errDied     = errors.New("the first process of the sandbox was killed")
+	errReset    = errors.New("the sandbox was reset") // of a life
 )
 
 // Sandbox is one sandbox in memory.
@@ -28,14 +29,29 @@ type Sandbox struct {
 	stop context.CancelCauseFunc
 
 	released atomic.Bool // also where it had died or was lost before
+	life     atomic.Pointer[life]
+}
+
+// life is a sandbox from its start, or its last reset, to the next: what ends with it, and its files.
+type life struct {
+	s    *Sandbox
+	ctx  context.Context // ends with the sandbox, or by a reset
+	stop context.CancelCauseFunc
 
 	making sync.Mutex
 	files  atomic.Pointer[vfs]
 }
 
+func (s *Sandbox) begin() *life {
+	l := &life{s: s}
+	l.ctx, l.stop = context.WithCancelCause(s.ctx)
+	return l
+}
+
 func newSandbox(p *Provider, spec sandbox.Spec) *Sandbox {
 	s := &Sandbox{p: p, spec: spec}
 	s.ctx, s.stop = context.WithCancelCause(context.Background())
+	s.life.Store(s.begin())
 	return s
 }
 
@@ -66,6 +82,17 @@ func (s *Sandbox) Release(ctx context.Context) error {
 	return nil
 }
 
+// Reset ends what runs and begins with an empty disk. One that a Fault strikes loses the sandbox.
+func (s *Sandbox) Reset(ctx context.Context) error {
+	if err := s.ready(ctx, "reset", Reset); err != nil {
+		s.Lose()
+		return err
+	}
+	s.life.Swap(s.begin()).stop(errReset)
+	s.p.count(&s.p.stats.Resets)
+	return nil
+}
+
 // check says whether the sandbox can be used for op.
 func (s *Sandbox) check(op string) error {
 	if s.ctx.Err() == nil {
@@ -85,22 +112,32 @@ func (s *Sandbox) WriteFile(path string, content []byte, mode fs.FileMode) error
 	return s.disk().writeFile(path, content, mode)
 }
 
+func (s *Sandbox) disk() *vfs { return s.life.Load().disk() }
+
 // disk returns the files of the sandbox, which are made when something first looks at them: most no-op cases never do.
-func (s *Sandbox) disk() *vfs {
-	if v := s.files.Load(); v != nil {
+func (l *life) disk() *vfs {
+	if v := l.files.Load(); v != nil {
 		return v
 	}
-	s.making.Lock()
-	defer s.making.Unlock()
-	if s.files.Load() == nil {
-		s.files.Store(newVFS(s))
+	l.making.Lock()
+	defer l.making.Unlock()
+	if l.files.Load() == nil {
+		l.files.Store(newVFS(l.s))
 	}
-	return s.files.Load()
+	return l.files.Load()
+}
+
+// check says whether a call that began in this life may go on.
+func (l *life) check(op string) error {
+	if err := l.s.check(op); err != nil || l.ctx.Err() == nil {
+		return err
+	}
+	return &sandbox.Error{Op: op, ID: l.s.id, Kind: sandbox.KindLost, Err: context.Cause(l.ctx)}
 }
 
 // fulls counts how often there was no space on the disk.
-func (s *Sandbox) fulls() int {
-	v := s.files.Load()
+func (l *life) fulls() int {
+	v := l.files.Load()
 	if v == nil {
 		return 0
 	}

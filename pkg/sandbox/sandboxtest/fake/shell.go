@@ -51,7 +51,7 @@ func (p *Process) exec(ctx context.Context) int {
 
 // find looks a program up as execvp does.
 func (p *Process) find(name string) (string, *inode, error) {
-	v := p.Sandbox.disk()
+	v := p.disk()
 	dirs := []string{""}
 	if !strings.Contains(name, "/") {
 		dirs = strings.Split(p.Env("PATH"), ":")
@@ -134,14 +134,14 @@ func (p *Process) interpret(ctx context.Context, src io.Reader, name string, par
 	r, err := interp.New(interp.Env(expand.ListEnviron(p.exported()...)), interp.StdIO(stdin.file(), p.Stdout, p.Stderr), interp.Params(params...),
 		interp.CallHandler(p.call), interp.ExecHandlers(func(interp.ExecHandlerFunc) interp.ExecHandlerFunc { return p.spawn }),
 		interp.OpenHandler(func(ctx context.Context, name string, flag int, perm os.FileMode) (io.ReadWriteCloser, error) {
-			return p.Sandbox.disk().open(absolute(interp.HandlerCtx(ctx).Dir, name), flag, perm)
+			return p.disk().open(absolute(interp.HandlerCtx(ctx).Dir, name), flag, perm)
 		}),
-		interp.ReadDirHandler2(func(_ context.Context, dir string) ([]fs.DirEntry, error) { return p.Sandbox.disk().readDir(dir) }),
+		interp.ReadDirHandler2(func(_ context.Context, dir string) ([]fs.DirEntry, error) { return p.disk().readDir(dir) }),
 		interp.StatHandler(func(_ context.Context, name string, follow bool) (fs.FileInfo, error) {
-			return p.Sandbox.disk().stat(name, follow)
+			return p.disk().stat(name, follow)
 		}),
 		interp.AccessHandler(func(_ context.Context, name string, mode interp.AccessMode) error {
-			return p.Sandbox.disk().access(name, fs.FileMode(mode))
+			return p.disk().access(name, fs.FileMode(mode))
 		}))
 	if err != nil {
 		fmt.Fprintf(p.Stderr, "%s: %v\n", name, err)
@@ -231,5 +231,5 @@ func (p *Process) exported() []string {
 
 // open opens a file for the process.
 func (p *Process) open(name string, flag int, perm fs.FileMode) (*file, error) {
-	return p.Sandbox.disk().open(absolute(p.Dir, name), flag, perm)
+	return p.disk().open(absolute(p.Dir, name), flag, perm)
 }

@@ -25,6 +25,7 @@ func (s *Sandbox) Send(ctx context.Context, dir string, stream io.Reader) error 
 		return err
 	}
 	s.p.count(&s.p.stats.Sends)
+	life := s.life.Load()
 	refuse := func(err error) error {
 		kind := sandbox.KindInvalid
 		if errors.Is(err, syscall.ENOSPC) {
@@ -33,10 +34,10 @@ func (s *Sandbox) Send(ctx context.Context, dir string, stream io.Reader) error 
 		return asError(ctx, "send", s.id, kind, err)
 	}
 	base := absolute(sandbox.Workspace, dir)
-	if err := s.disk().mkdir(base, true); err != nil {
+	if err := life.disk().mkdir(base, true); err != nil {
 		return refuse(fmt.Errorf("%s: %w", dir, err))
 	}
-	r := tar.NewReader(&watched{s: s, ctx: ctx, r: stream})
+	r := tar.NewReader(&watched{life: life, ctx: ctx, r: stream})
 	modes := map[string]fs.FileMode{} // of directories, set last: one that is not writable still takes its content
 	for {
 		h, err := r.Next()
@@ -44,7 +45,7 @@ func (s *Sandbox) Send(ctx context.Context, dir string, stream io.Reader) error 
 			break
 		}
 		if err == nil {
-			err = s.disk().unpack(base, h, r)
+			err = life.disk().unpack(base, h, r)
 		}
 		if err != nil {
 			return refuse(err)
@@ -54,7 +55,7 @@ func (s *Sandbox) Send(ctx context.Context, dir string, stream io.Reader) error 
 		}
 	}
 	for dir, mode := range modes {
-		if err := s.disk().chmod(dir, func(fs.FileMode) fs.FileMode { return mode }); err != nil {
+		if err := life.disk().chmod(dir, func(fs.FileMode) fs.FileMode { return mode }); err != nil {
 			return refuse(err)
 		}
 	}
@@ -66,16 +67,16 @@ func inside(base, name string) string { return path.Join(base, path.Clean("/"+na
 
 // watched is a stream that breaks off when the call or the sandbox ends.
 type watched struct {
-	s   *Sandbox
-	ctx context.Context
-	r   io.Reader
+	life *life
+	ctx  context.Context
+	r    io.Reader
 }
 
 func (w *watched) Read(b []byte) (int, error) {
 	if w.ctx.Err() != nil {
 		return 0, context.Cause(w.ctx)
 	}
-	if err := w.s.check("send"); err != nil {
+	if err := w.life.check("send"); err != nil {
 		return 0, err
 	}
 	return w.r.Read(b)
@@ -155,14 +156,14 @@ func (s *Sandbox) Receive(ctx context.Context, globs []string) (io.ReadCloser, e
 		return nil, err
 	}
 	s.p.count(&s.p.stats.Receives)
-	found := map[string]*inode{}
+	life, found := s.life.Load(), map[string]*inode{}
 	for _, g := range globs {
 		if !doublestar.ValidatePattern(g) {
 			return nil, &sandbox.Error{Op: "receive", ID: s.id, Kind: sandbox.KindInvalid, Err: fmt.Errorf("glob %q is malformed", g)}
 		}
-		s.disk().match(g, found)
+		life.disk().match(g, found)
 	}
-	st := &stream{s: s, ctx: ctx, fault: s.p.pick(ReceiveRead, s)}
+	st := &stream{s: s, life: life, ctx: ctx, fault: s.p.pick(ReceiveRead, s)}
 	for name, n := range found {
 		st.entries = append(st.entries, entry{name, n})
 	}
@@ -208,6 +209,7 @@ type entry struct {
 // stream is a tar that is made while it is read. The content of a file is what it is when its header is read.
 type stream struct {
 	s       *Sandbox
+	life    *life
 	ctx     context.Context
 	fault   *Fault
 	entries []entry
@@ -240,7 +242,7 @@ func (st *stream) more() error {
 	if st.ctx.Err() != nil {
 		return context.Cause(st.ctx)
 	}
-	if err := st.s.check("receive"); err != nil {
+	if err := st.life.check("receive"); err != nil {
 		return err
 	}
 	internal := func(err error) error {
@@ -260,7 +262,7 @@ func (st *stream) more() error {
 	}
 	e := st.entries[0]
 	st.entries = st.entries[1:]
-	v := st.s.disk()
+	v := st.life.disk()
 	v.mu.Lock()
 	i, content := e.node.info(path.Base(e.name)), e.node.data
 	v.mu.Unlock()
