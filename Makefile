@@ -5,7 +5,7 @@ GO ?= go
 FUZZTIME ?= 10000x
 BENCHFLAGS ?=
 
-.PHONY: build test golden lint bench fuzz help
+.PHONY: build test golden lint bench fuzz cluster-up cluster-down help
 
 build: ## build bin/sbxrun
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/sbxrun ./cmd/sbxrun
@@ -30,9 +30,18 @@ fuzz: ## run every fuzz test for FUZZTIME (10000x: so many inputs)
 		done; \
 	done
 
+cluster-up: bin/cluster ## start a real Kubernetes with Agent Sandbox on this machine, as root; nothing to do where it is up
+	cd test/cluster && ../../bin/cluster up
+
+cluster-down: bin/cluster ## end it; what was built for it stays in the cache
+	bin/cluster down
+
 help: ## list what make can do here
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 # The linter is pinned in tools/, a module of its own, so that its dependencies are none of sbxrun's.
 bin/golangci-lint: tools/go.mod tools/go.sum
 	cd tools && $(GO) build -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+bin/cluster: $(wildcard test/cluster/*.go test/cluster/conf/* test/cluster/manifests/*) test/cluster/go.mod
+	cd test/cluster && CGO_ENABLED=0 $(GO) build -trimpath -o ../../$@ .
