@@ -11,11 +11,17 @@ import (
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 )
 
-// acquireAll gets a sandbox for each spec, all at once, or none.
-func acquireAll(ctx context.Context, p sandbox.Provider, specs []sandbox.Spec, rel *releaser) ([]*box, error) {
+// acquireAll gets a sandbox for each spec of a part, all at once, or none. dismiss gives them back.
+func (r *run) acquireAll(ctx context.Context, part string, specs []sandbox.Spec) ([]*box, error) {
+	get := func(ctx context.Context, spec sandbox.Spec) (*box, error) {
+		if r.stock == nil {
+			return acquire(ctx, r.opts.Provider, spec)
+		}
+		return r.stock.acquire(ctx, part, spec)
+	}
 	boxes := make([]*box, len(specs))
 	if len(specs) == 1 {
-		b, err := acquire(ctx, p, specs[0])
+		b, err := get(ctx, specs[0])
 		boxes[0] = b
 		if err != nil {
 			return nil, err
@@ -28,17 +34,33 @@ func acquireAll(ctx context.Context, p sandbox.Provider, specs []sandbox.Spec, r
 	var wg sync.WaitGroup
 	for i, spec := range specs {
 		wg.Go(func() {
-			if boxes[i], errs[i] = acquire(ctx, p, spec); errs[i] != nil {
+			if boxes[i], errs[i] = get(ctx, spec); errs[i] != nil {
 				cancel(errs[i]) // the others are of no use
 			}
 		})
 	}
 	wg.Wait()
 	if err := context.Cause(ctx); err != nil {
-		rel.release(ctx, boxes)
+		r.dismiss(ctx, part, boxes, false)
 		return nil, err
 	}
 	return boxes, nil
+}
+
+// dismiss gives up the sandboxes of a part, leaving out those that are nil: they are taken down, or where nothing went
+// wrong and the pool reuses them, reset and kept.
+func (r *run) dismiss(ctx context.Context, part string, boxes []*box, well bool) {
+	if r.stock == nil {
+		r.releaser.release(ctx, boxes)
+		return
+	}
+	var wg sync.WaitGroup
+	for _, b := range boxes {
+		if b != nil {
+			wg.Go(func() { r.stock.giveBack(ctx, part, b, well) })
+		}
+	}
+	wg.Wait()
 }
 
 func acquire(ctx context.Context, p sandbox.Provider, spec sandbox.Spec) (_ *box, err error) {

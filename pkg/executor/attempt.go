@@ -33,6 +33,7 @@ type attempt struct {
 	staging     atomic.Int64
 	phases      map[string]float64
 
+	reused  bool    // a sandbox had another sample before
 	began   bool    // a command was started
 	open    bool    // in a sandbox from which it could change something outside
 	trouble outcome // that no step had: acquire, collect, a panic
@@ -70,6 +71,10 @@ func (a *attempt) execute(ahead *lease) {
 		ahead = a.run.leaseNow(a.sample, a.number)
 	}
 	boxes, err := ahead.wait()
+	if ahead.stale() {
+		a.run.dismiss(a.run.hard, partSteps, boxes, false)
+		boxes, err = a.run.leaseNow(a.sample, a.number).wait()
+	}
 	a.phase("acquire", start)
 	if err != nil {
 		a.trouble = a.notAcquired(err)
@@ -85,7 +90,8 @@ func (a *attempt) execute(ahead *lease) {
 
 // main runs everything but verify and says whether verify may follow.
 func (a *attempt) main(boxes []*box, b budget) bool {
-	defer a.takeDown(boxes)
+	ended := false // not where something panics
+	defer func() { a.takeDown(partSteps, boxes, ended) }()
 	a.enter(partSteps, a.run.layout.mainBoxes, boxes)
 	start := time.Now()
 	a.groups(a.run.layout.steps, b, true)
@@ -97,6 +103,7 @@ func (a *attempt) main(boxes []*box, b budget) bool {
 	if len(a.run.layout.recipe.Collect) > 0 {
 		a.collectAll(late)
 	}
+	ended = true
 	return !a.interrupted() && !a.failedIn(a.run.layout.steps) && a.trouble.reason == ""
 }
 
@@ -120,7 +127,7 @@ func (a *attempt) verify(b budget) {
 	specs, err := a.run.specs.make(a.run.layout.verifyBoxes, a.group("v"), a.sample.id, a.sample.number, a.names.base)
 	var boxes []*box
 	if err == nil {
-		boxes, err = acquireAll(a.run.waiting, a.run.opts.Provider, specs, &a.run.releaser)
+		boxes, err = a.run.acquireAll(a.run.waiting, partVerify, specs)
 	}
 	a.phase("acquire", start)
 	if !b.sample.IsZero() {
@@ -130,11 +137,13 @@ func (a *attempt) verify(b budget) {
 		a.trouble = a.notAcquired(err)
 		return
 	}
-	defer a.takeDown(boxes)
+	ended := false
+	defer func() { a.takeDown(partVerify, boxes, ended) }()
 	defer a.stepsPhase("verify", time.Now())
 	a.enter(partVerify, a.run.layout.verifyBoxes, boxes)
 	a.groups(a.run.layout.verify, b, true)
 	a.stopBackgrounds()
+	ended = true
 }
 
 // enter begins a part in its sandboxes.
@@ -143,6 +152,7 @@ func (a *attempt) enter(part string, indexes []int, boxes []*box) {
 	a.boxes = make([]*box, len(a.run.layout.recipe.Sandboxes))
 	for i, index := range indexes {
 		a.boxes[index] = boxes[i]
+		a.reused = a.reused || boxes[i].uses > 0
 	}
 	a.names.setHosts(func() map[string]any {
 		hosts := make(map[string]any, len(a.boxes))
@@ -164,8 +174,8 @@ func hostOf(b *box) (any, error) {
 	return nil, errors.New("this sandbox has no address: give it network: case")
 }
 
-// takeDown releases the sandboxes of a part. Commands that still run there, which is only after a panic, end with them.
-func (a *attempt) takeDown(boxes []*box) {
+// takeDown gives up the sandboxes of a part. Commands that still run there, which is only after a panic, end with them.
+func (a *attempt) takeDown(part string, boxes []*box, ended bool) {
 	start := time.Now()
 	for _, b := range boxes {
 		if b.wasUsed() {
@@ -173,8 +183,14 @@ func (a *attempt) takeDown(boxes []*box) {
 			a.open = a.open || !a.run.isClosed(b.spec)
 		}
 	}
-	a.run.releaser.release(a.run.hard, boxes)
+	a.run.dismiss(a.run.hard, part, boxes, ended && !a.troubled())
 	a.phase("release", start)
+}
+
+// troubled says whether anything so far ended as an error of infrastructure.
+func (a *attempt) troubled() bool {
+	return a.trouble.verdict == event.Error ||
+		slices.ContainsFunc(a.ends, func(end *stepEnd) bool { return end != nil && end.verdict == event.Error })
 }
 
 // groups runs groups of steps in order. With untilFailure, what follows a failure is left out.

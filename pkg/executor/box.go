@@ -15,6 +15,10 @@ type box struct {
 	sb   sandbox.Sandbox
 	spec sandbox.Spec
 
+	uses  int       // samples that had the sandbox before
+	sort  string    // of one that is kept: see sortOf
+	since time.Time // it is kept
+
 	staged   sync.Mutex // held while the files of its first use are staged
 	isStaged bool
 	staging  outcome
@@ -87,6 +91,13 @@ func (b *box) gone() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.died || b.lost
+}
+
+// restful says whether nothing runs in it and nothing is known to be wrong with it.
+func (b *box) restful() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.running == 0 && !b.died && !b.lost
 }
 
 // wasUsed says whether a command was started in it.

@@ -10,7 +10,11 @@ type lease struct {
 	done  chan struct{} // closed when boxes or err is there; nil: they are
 	boxes []*box
 	err   error
+	since time.Time // they are there
 }
+
+// stale says whether sandboxes that were acquired ahead have waited for so long that they may expire in use.
+func (l *lease) stale() bool { return l.err == nil && time.Since(l.since) > restLimit }
 
 // wait returns the sandboxes once they are there. Whoever calls it releases them.
 func (l *lease) wait() ([]*box, error) {
@@ -24,6 +28,7 @@ func (l *lease) wait() ([]*box, error) {
 func (r *run) leaseNow(s *sample, attempt int) *lease {
 	l := &lease{}
 	l.boxes, l.err = r.acquireFor(s, attempt)
+	l.since = time.Now()
 	return l
 }
 
@@ -34,6 +39,7 @@ func (r *run) leaseAhead(s *sample) {
 	go func() {
 		defer close(l.done)
 		l.boxes, l.err = r.acquireFor(s, 1)
+		l.since = time.Now()
 	}()
 }
 
@@ -51,7 +57,7 @@ func (r *run) acquireFor(s *sample, attempt int) (boxes []*box, err error) {
 		return nil, err
 	}
 	start := time.Now()
-	boxes, err = acquireAll(r.waiting, r.opts.Provider, specs, &r.releaser)
+	boxes, err = r.acquireAll(r.waiting, partSteps, specs)
 	if err == nil {
 		r.pace.acquired(time.Since(start))
 	}
@@ -64,7 +70,7 @@ func (r *run) giveUp(s *sample) {
 		return
 	}
 	if boxes, err := s.lease.wait(); err == nil {
-		r.releaser.release(r.hard, boxes)
+		r.dismiss(r.hard, partSteps, boxes, false)
 	}
 }
 

@@ -27,6 +27,9 @@ func (r *run) pool() error {
 	}
 	close(work)
 	_ = workers.Wait() // no worker returns an error
+	if r.stock != nil {
+		r.stock.empty()
+	}
 	if r.soft.Err() != nil {
 		return nil // which ends the rows too
 	}
@@ -108,6 +111,9 @@ func (r *run) stopped() string {
 func (r *run) warm() int {
 	if n := r.plan.Pool.Warm; n >= 0 {
 		return n
+	}
+	if r.stock != nil && r.stock.saves() {
+		return 0 // they come back sooner than new ones come
 	}
 	return r.pace.ahead(r.plan.Pool.Size)
 }

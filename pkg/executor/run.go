@@ -26,6 +26,7 @@ type run struct {
 	envs     *environments
 	files    *recipeFiles
 	releaser releaser
+	stock    *stock // nil: no sandbox is used again
 	pace     pace
 	progress progress
 
@@ -70,6 +71,7 @@ func Run(ctx context.Context, p *plan.Plan, opts Options) (Result, error) {
 	r := &run{plan: p, opts: opts, layout: newLayout(p.Recipe), soft: soft, hard: hard, waiting: soft}
 	r.events = &events{sink: opts.Sink, mask: newMasker(p.Secrets), recipe: p.Recipe.Name, stop: stop}
 	r.releaser.events = r.events
+	r.stock = newStock(r)
 	r.files = newRecipeFiles(p.Recipe, r.layout)
 	if !opts.Deadline.IsZero() {
 		var cancel context.CancelFunc
@@ -189,6 +191,13 @@ func (p *progress) stop(why string) {
 		p.stopped = why
 	}
 	p.mu.Unlock()
+}
+
+// more says whether samples are still to be started.
+func (p *progress) more(total int) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.started < total
 }
 
 // begin counts a sample that starts.

@@ -79,7 +79,7 @@ func (s *sample) execute() event.Verdict {
 // result sums the attempt up. The worst step decides; of several as bad the first does.
 func (a *attempt) result() event.Sample {
 	res := event.Sample{
-		Fields: fields(a.sample.row.Fields), Verdict: event.Skipped, Phases: a.phases,
+		Fields: fields(a.sample.row.Fields), Verdict: event.Skipped, Phases: a.phases, Reused: a.reused,
 		Steps: make([]event.StepResult, len(a.ends)),
 	}
 	if a.number > 1 {

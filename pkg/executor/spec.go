@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"fmt"
 	"strconv"
 	"sync"
 
@@ -42,14 +43,18 @@ func newSpecs(p *plan.Plan, l *layout, provider sandbox.Provider, ev *events) (*
 	return s, nil
 }
 
-// warn sends the provider's warnings about a spec, each line once.
+// warn sends what is not as asked of a spec, each line once.
 func (s *specs) warn(spec sandbox.Spec) {
-	if s.warner == nil {
-		return
+	var lines []string
+	if s.warner != nil {
+		lines = s.warner.Warnings(spec)
+	}
+	if why := unfitForReuse(spec); why != "" && s.plan.Pool.Reuse == reuseReset {
+		lines = append(lines, fmt.Sprintf("pool.reuse: sandbox %s %s: every sample gets a new one", spec.Name, why))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, line := range s.warner.Warnings(spec) {
+	for _, line := range lines {
 		if !s.warned[line] {
 			s.warned[line] = true
 			s.events.send(event.Event{Type: event.TypeWarning, Message: line})
