@@ -29,6 +29,8 @@ type Config struct {
 	// InProcess says that the files of the sandboxes are in the memory of the test's own process, so that its size says
 	// nothing about streaming.
 	InProcess bool
+	// Themes are the parts of the suite that are run ("exec", "send"); none: all.
+	Themes []string
 	// Lacks names the checks that cannot hold, each with the reason, which is logged. A name that no check has fails.
 	Lacks map[string]string
 }
@@ -72,6 +74,9 @@ func Run(t *testing.T, cfg Config) {
 	lacks := maps.Clone(cfg.Lacks)
 	s := &suite{cfg: cfg, provider: open(t, cfg)}
 	for _, g := range groups {
+		if len(cfg.Themes) > 0 && !slices.Contains(cfg.Themes, g.theme) {
+			continue
+		}
 		apply := g.theme != resetTheme || s.resets(t)
 		if !apply {
 			t.Log("the sandboxes cannot be reset")
