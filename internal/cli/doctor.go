@@ -20,7 +20,7 @@ delete, each with its time. Exit status: 0, or 3 if sandboxes cannot be made her
 		Example: "  sbxrun doctor",
 		Args:    maxArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := provider.check(); err != nil {
+			if err := provider.settle(); err != nil {
 				return err
 			}
 			ctx, signals := watchSignals(cmd.Context(), func(line string) { fmt.Fprintln(std.err, line) }, "doctor")
@@ -31,7 +31,7 @@ delete, each with its time. Exit status: 0, or 3 if sandboxes cannot be made her
 				return fmt.Errorf("make a folder for the trial run: %w", err)
 			}
 			defer os.RemoveAll(dir)
-			p, err := provider.open(ctx, sandbox.Run{ID: "doctor-" + newRunID()[14:], Dir: dir, Size: 1})
+			p, err := provider.open(ctx, sandbox.Run{ID: "doctor-" + newRunID()[14:], Dir: dir, Size: 1}, 0)
 			if err != nil {
 				return err
 			}

@@ -7,7 +7,8 @@ import (
 )
 
 func newGC(std stdio) *cobra.Command {
-	return &cobra.Command{
+	var provider providerFlags
+	cmd := &cobra.Command{
 		Use:   "gc",
 		Short: "Remove what killed runs left",
 		Long: `gc removes what killed runs left on this machine: control groups with what still runs in them, and locks. What a living
@@ -16,7 +17,10 @@ the process that takes the sandboxes down was killed too.`,
 		Example: "  sbxrun gc",
 		Args:    maxArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			removed, err := collectGarbage(cmd.Context())
+			if err := provider.settle(); err != nil {
+				return err
+			}
+			removed, err := provider.collectGarbage(cmd.Context())
 			for _, what := range removed {
 				fmt.Fprintln(std.out, "removed", what)
 			}
@@ -26,4 +30,6 @@ the process that takes the sandboxes down was killed too.`,
 			return err
 		},
 	}
+	provider.add(cmd)
+	return cmd
 }

@@ -23,18 +23,19 @@ type planFlags struct {
 
 func (f *planFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.IntVarP(&f.jobs, "jobs", "j", 0, "run `N` samples at a time (default: the recipe's pool.size, else one a core)")
+	flags.IntVarP(&f.jobs, "jobs", "j", 0, "run `N` samples at a time (default: the recipe's pool.size, else one a core, 10 on Kubernetes)")
 	flags.StringArrayVar(&f.set, "set", nil, "set a variable of the recipe, or of those that have it: `K=V` (repeatable)")
 	flags.StringVar(&f.cases, "case", "", "run only the cases whose id matches the regular expression `RE`")
 	flags.StringVar(&f.shard, "shard", "", "run only part `I/N` of the cases, such as 1/4; gates wait for \"sbxrun report\"")
 }
 
 // build makes the plans of all recipes and returns every mistake.
-func (f *planFlags) build(ctx context.Context, recipes []*recipe.Recipe, defaultJobs int) ([]*plan.Plan, error) {
-	opts, err := f.options(defaultJobs)
+func (f *planFlags) build(ctx context.Context, recipes []*recipe.Recipe, provider *providerFlags) ([]*plan.Plan, error) {
+	opts, err := f.options(provider.jobs())
 	if err != nil {
 		return nil, err
 	}
+	opts.Origin = provider.origin()
 	var (
 		plans []*plan.Plan
 		bad   []error

@@ -56,6 +56,7 @@ func expandOne(arg string) ([]string, error) {
 		if err != nil {
 			return nil, usagef("%q is not a valid glob: %v", arg, err)
 		}
+		found = slices.DeleteFunc(found, func(path string) bool { return filepath.Base(path) == profileFile })
 		if len(found) == 0 {
 			return nil, usagef("no file matches %s", arg)
 		}

@@ -46,12 +46,19 @@ Ctrl-C once ends what runs, takes the sandboxes down and writes the reports; twi
 time: at once. SIGTERM and SIGHUP act alike.
 
 Exit status: 0 all passed, or all gates hold; 1 something failed or was not run, a gate does not hold, or an update was
-refused; 2 bad usage or recipe, nothing was started; 3 infrastructure errors, something could not be taken down, or this
-machine cannot give what is asked; 130 interrupted.`,
+refused; 2 bad usage or recipe, nothing was started; 3 infrastructure errors, something could not be taken down, or the
+provider cannot give what is asked; 130 interrupted.
+
+The recipe says what runs, the flags say where: --provider and those below that begin with a provider or a connection.
+Each of these may also be an environment variable, --gateway-name as SBXRUN_GATEWAY_NAME, or stand in a profile of
+.sbxrun.yaml, here or above in the repository; flags win over the environment, and that over the profile.`,
 		Example: `  sbxrun recipe.yaml
   sbxrun run -j 8 --set model=small --case '^easy-' evals/
   sbxrun run --shard 2/4 --out shard2 evals/all.yaml
-  sbxrun run --update golden.yaml        # take what came out as the new golden files`,
+  sbxrun run --update golden.yaml        # take what came out as the new golden files
+  sbxrun run --provider kubernetes --template python-sandbox-template recipe.yaml
+  sbxrun run --provider kubernetes --connection gateway --gateway-name sandboxes --image debian:13 recipe.yaml
+  SBXRUN_PROFILE=lab sbxrun recipe.yaml  # where sandboxes come from, by .sbxrun.yaml`,
 		Args: someArgs("at least one recipe"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return flags.run(cmd.Context(), std, args)
@@ -83,7 +90,7 @@ func (f *runFlags) check() error {
 	case f.timeout < 0:
 		return usagef("--timeout %v: a time limit is positive", f.timeout)
 	}
-	return f.provider.check()
+	return f.provider.settle()
 }
 
 // run is one run from its arguments to its exit status. Until the run's folder is open nothing was started.
@@ -95,7 +102,7 @@ func (f *runFlags) run(ctx context.Context, std stdio, args []string) error {
 	if err != nil {
 		return err
 	}
-	plans, err := f.plan.build(ctx, recipes, f.provider.jobs())
+	plans, err := f.plan.build(ctx, recipes, &f.provider)
 	if err != nil {
 		return err
 	}
@@ -120,7 +127,7 @@ func (f *runFlags) run(ctx context.Context, std stdio, args []string) error {
 		}
 	}, id)
 	defer signals.stop()
-	if err := r.begin(f.plan.shard, warnings); err != nil {
+	if err := r.begin(f, warnings); err != nil {
 		return errors.Join(err, r.close())
 	}
 	failure := r.runAll(ctx, f, plans, signals, start)
@@ -175,13 +182,13 @@ func (s *session) send(e event.Event) error {
 	return s.sink.Send(e)
 }
 
-func (s *session) begin(shard string, warnings []string) error {
+func (s *session) begin(f *runFlags, warnings []string) error {
 	var err error
 	if s.cwd, err = os.Getwd(); err != nil {
 		return fmt.Errorf("find the working directory: %w", err)
 	}
 	err = s.send(event.Event{Type: event.TypeRunStart, Run: &event.RunStart{
-		Format: event.Format, ID: s.id, Version: versionString(), Provider: localName, Dir: s.dir, Cwd: s.cwd, Shard: shard,
+		Format: event.Format, ID: s.id, Version: versionString(), Provider: f.provider.provider, Dir: s.dir, Cwd: s.cwd, Shard: f.plan.shard,
 	}})
 	for _, w := range warnings {
 		err = errors.Join(err, s.send(event.Event{Type: event.TypeWarning, Message: w}))
@@ -191,11 +198,11 @@ func (s *session) begin(shard string, warnings []string) error {
 
 // runAll runs the plans one after another. The error is what kept the run from going on.
 func (s *session) runAll(ctx context.Context, f *runFlags, plans []*plan.Plan, signals *interrupts, start time.Time) error {
-	size := 0
+	size, hold := 0, time.Duration(0)
 	for _, p := range plans {
-		size = max(size, p.Pool.Size)
+		size, hold = max(size, p.Pool.Size), max(hold, executor.Hold(p))
 	}
-	provider, err := f.provider.open(ctx, sandbox.Run{ID: s.id, Dir: s.dir, Size: size})
+	provider, err := f.provider.open(ctx, sandbox.Run{ID: s.id, Dir: s.dir, Size: size}, hold)
 	if err != nil {
 		return err
 	}

@@ -2,9 +2,12 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"runtime"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -14,38 +17,80 @@ import (
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local"
 )
 
-// Names of --provider.
-const localName = "local"
+// kubernetesJobs is how many samples are in flight on a cluster where nothing says: waiting is what they do most.
+const kubernetesJobs = 10
 
 // providerFlags say where sandboxes come from.
 type providerFlags struct {
-	provider         string
+	where
 	allowNoIsolation bool
-}
-
-func (f *providerFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.provider, "provider", localName, "where sandboxes come from: `NAME` is local")
 }
 
 // addRun adds the flags that only a run has.
 func (f *providerFlags) addRun(cmd *cobra.Command) {
 	f.add(cmd)
 	cmd.Flags().BoolVar(&f.allowNoIsolation, "allow-no-isolation", false,
-		"let recipes ask for isolation: none, which runs their code on this machine with all your rights")
+		"local: let recipes ask for isolation: none, which runs their code on this machine with all your rights")
 }
 
-func (f *providerFlags) check() error { return oneOf("--provider", f.provider, localName) }
+// settle decides the values of all flags, with the environment and the profile.
+func (f *providerFlags) settle() error {
+	dir, err := os.Getwd()
+	if err != nil {
+		return usagef("find the working directory: %v", err)
+	}
+	if err := f.resolve(os.LookupEnv, dir); err != nil {
+		return err
+	}
+	if f.allowNoIsolation && f.provider != localName {
+		return usagef("--allow-no-isolation is for --provider local, and the provider is %s", f.provider)
+	}
+	return nil
+}
 
 // jobs is how many samples are in flight where neither the recipe nor -j says.
-func (f *providerFlags) jobs() int { return runtime.NumCPU() }
+func (f *providerFlags) jobs() int {
+	if f.provider == kubernetesName {
+		return kubernetesJobs
+	}
+	return runtime.NumCPU()
+}
 
-func (f *providerFlags) open(ctx context.Context, run sandbox.Run) (sandbox.Provider, error) {
+// open makes the provider of a run, whose sandboxes are held for as long as hold, zero for a moment only.
+func (f *providerFlags) open(ctx context.Context, run sandbox.Run, hold time.Duration) (sandbox.Provider, error) {
+	if f.provider == kubernetesName {
+		return nil, &sandbox.Error{Op: "open", Kind: sandbox.KindUnsupported, Err: errors.New("the Kubernetes provider is not linked")}
+	}
 	return local.Open(ctx, local.Options{Run: run, AllowNoIsolation: f.allowNoIsolation})
 }
 
-// fit compares what the plans ask for with what is allowed, and may take with this machine. The warnings are for people;
-// the error means that a sample would not get what it is promised.
+// fit compares what the plans ask for with what there is. The warnings are for people; the error means that a sample would
+// not get what it is promised.
 func (f *providerFlags) fit(plans []*plan.Plan) (warnings []string, err error) {
+	if f.provider == kubernetesName {
+		return nil, f.fitCluster(plans)
+	}
+	return f.fitMachine(plans)
+}
+
+// fitCluster finds sandboxes of which nothing says where they come from.
+func (f *providerFlags) fitCluster(plans []*plan.Plan) error {
+	if f.origin() != "" {
+		return nil
+	}
+	for _, p := range plans {
+		for _, sb := range p.Recipe.Sandboxes {
+			if sb.WarmPool == nil && sb.Template == nil && sb.Image == nil && sb.Spec == nil {
+				return usagef("%s: nothing says where the sandbox %s comes from: add --warmpool, --template or --image, or one of these to the recipe's sandboxes",
+					p.Recipe.Path, sb.Name)
+			}
+		}
+	}
+	return nil
+}
+
+// fitMachine compares limits with the memory of this machine.
+func (f *providerFlags) fitMachine(plans []*plan.Plan) (warnings []string, err error) {
 	var machine unix.Sysinfo_t
 	if err := unix.Sysinfo(&machine); err != nil {
 		return nil, fmt.Errorf("read the size of the memory: %w", err)
@@ -86,4 +131,6 @@ func (f *providerFlags) describe(ctx context.Context, w io.Writer) {
 }
 
 // collectGarbage removes what killed runs left and names what it removed.
-func collectGarbage(ctx context.Context) ([]string, error) { return local.GC(ctx) }
+func (f *providerFlags) collectGarbage(ctx context.Context) ([]string, error) {
+	return local.GC(ctx)
+}

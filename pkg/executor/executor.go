@@ -9,6 +9,7 @@ import (
 
 	"github.com/sbxrun/sbxrun/internal/check"
 	"github.com/sbxrun/sbxrun/pkg/event"
+	"github.com/sbxrun/sbxrun/pkg/plan"
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 )
 
@@ -48,6 +49,11 @@ type Options struct {
 	// Hurry, once closed, makes an interrupted run (one whose context is cancelled) as fast as teardown allows: commands
 	// are killed where they would have had ten seconds after a TERM. nil: never.
 	Hurry <-chan struct{}
+}
+
+// Hold is how long Run may hold one sandbox of the plan: what lets sandboxes expire by themselves must not do so before.
+func Hold(p *plan.Plan) time.Duration {
+	return restLimit + p.Recipe.Timeout + grace + termGrace + releaseTimeout
 }
 
 // Result is how a run of a plan ended, apart from what the events say.

@@ -14,7 +14,7 @@ import (
 // Build makes the plan. Data files are read through once, so that a mistake in their last line is found before anything
 // starts. The error is an *Error, or several joined; only a cancelled context gives another.
 func Build(ctx context.Context, r *recipe.Recipe, opts Options) (*Plan, error) {
-	p := &Plan{Recipe: r, Pool: pool(r.Pool, opts)}
+	p := &Plan{Recipe: r, Pool: pool(r.Pool, opts), origin: opts.Origin}
 	var errs [3]error
 	p.choice, errs[0] = newChoice(opts)
 	p.Vars, errs[1] = vars(r, opts.Set)

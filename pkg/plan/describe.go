@@ -21,6 +21,7 @@ type description struct {
 	Env         variables      `json:"env,omitempty"`
 	Secrets     []string       `json:"secrets,omitempty"` // names
 	Sandboxes   []boxJSON      `json:"sandboxes"`
+	Origin      string         `json:"origin,omitempty"` // of sandboxes that name nothing themselves
 	Files       []fileJSON     `json:"files,omitempty"`
 	Steps       []itemJSON     `json:"steps"`
 	Finally     []itemJSON     `json:"finally,omitempty"`
@@ -131,7 +132,7 @@ func (p *Plan) describe() description {
 	r := p.Recipe
 	d := description{
 		Recipe: r.Name, File: r.Path, Description: r.Description, Digest: p.Digest, Vars: p.Vars, Env: env(r.Env),
-		Secrets: r.Secrets, Sandboxes: each(r.Sandboxes, box), Files: each(r.Files, file), Steps: each(r.Steps, item),
+		Secrets: r.Secrets, Sandboxes: each(r.Sandboxes, box), Origin: p.origin, Files: each(r.Files, file), Steps: each(r.Steps, item),
 		Finally: each(r.Finally, item), Verify: each(r.Verify, item), Timeout: r.Timeout.String(),
 		Pool: poolJSON{Size: p.Pool.Size, Reuse: p.Pool.Reuse}, Samples: max(1, r.Samples), CaseCount: p.Cases, Total: p.Total,
 		Collect: each(r.Collect, func(c recipe.Collect) collectJSON { return collectJSON{c.Src, c.Sandbox, c.Optional} }),

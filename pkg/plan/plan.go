@@ -20,6 +20,8 @@ type Options struct {
 	ShardIndex, ShardCount int
 	// Jobs overrides pool.size; zero: the recipe's, else DefaultJobs.
 	Jobs, DefaultJobs int
+	// Origin is where sandboxes come from that name nothing themselves, for people to see; empty: their recipe's.
+	Origin string
 }
 
 // Plan is what to run. It is safe for concurrent use.
@@ -33,6 +35,7 @@ type Plan struct {
 	// Cases is the number of cases to run, Total that of samples; known because data files are read through by Build.
 	Cases, Total int
 
+	origin string
 	source source
 	choice choice
 }

@@ -91,7 +91,7 @@ func (p *Plan) Text(ctx context.Context, w io.Writer) error {
 	if len(r.Secrets) > 0 {
 		fmt.Fprintf(out, "secrets: %s\n", strings.Join(r.Secrets, ", "))
 	}
-	fmt.Fprintf(out, "sandboxes: %s\n", strings.Join(each(r.Sandboxes, boxText), ", "))
+	fmt.Fprintf(out, "sandboxes: %s\n", strings.Join(each(r.Sandboxes, p.boxText), ", "))
 	for _, part := range []struct {
 		name  string
 		items []recipe.Item
@@ -126,7 +126,7 @@ func (p *Plan) Text(ctx context.Context, w io.Writer) error {
 	return out.Flush()
 }
 
-func boxText(s recipe.Sandbox) string {
+func (p *Plan) boxText(s recipe.Sandbox) string {
 	for _, from := range []struct {
 		key string
 		t   *expr.Template
@@ -134,6 +134,12 @@ func boxText(s recipe.Sandbox) string {
 		if from.t != nil {
 			return fmt.Sprintf("%s (%s %s)", s.Name, from.key, from.t.Source())
 		}
+	}
+	switch {
+	case s.Spec != nil:
+		return s.Name + " (spec)"
+	case p.origin != "":
+		return fmt.Sprintf("%s (%s)", s.Name, p.origin)
 	}
 	return s.Name
 }
