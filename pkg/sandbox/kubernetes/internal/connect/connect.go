@@ -5,8 +5,8 @@
 // which client and headers. Connections that break are made again below it, so that a Route stays good for as long as its
 // sandbox; the request that was under way fails, and whether to send it again is for those to say who know what it does.
 //
-// The way of the requests is that of Agent Sandbox's own clients: routers read X-Sandbox-ID, -Namespace, -Port, -Pod-IP and
-// -Timeout (sandbox-router/proxy/headers.go of sigs.k8s.io/agent-sandbox), and sandboxes themselves need none of them.
+// Requests are those of Agent Sandbox's own clients: routers read X-Sandbox-ID, -Namespace, -Port, -Pod-IP and -Timeout
+// (sandbox-router/proxy/headers.go of sigs.k8s.io/agent-sandbox); sandboxes themselves need none of them.
 package connect
 
 import (
@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
-	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/cluster"
 )
 
 // The modes of Options.
@@ -36,7 +35,7 @@ type Options struct {
 	GatewayName      string        // of Gateway
 	GatewayNamespace string        // empty: default
 	GatewayTimeout   time.Duration // for the Gateway to get an address; zero: 3 minutes
-	// GatewayScheme is http or https; empty: https where the Gateway has a listener for it.
+	// GatewayScheme is http or https; empty: https where the Gateway has a listener for it, else http.
 	GatewayScheme string
 
 	RouterNamespace string // of Tunnel, where the service sandbox-router-svc is; empty: agent-sandbox-system
@@ -47,7 +46,8 @@ type Options struct {
 	// CAFile holds certificates in PEM that are trusted beside the system's.
 	CAFile string
 	// TokenFile holds a bearer token for whoever answers first: gateway, URL, or the router behind the tunnel. It is read again
-	// every minute, and when it was refused. Sandboxes never see it.
+	// every minute, and when it was refused. Sandboxes never see it, and nor does a network: with http it goes to addresses
+	// of private networks and names of the cluster only.
 	TokenFile string
 }
 
@@ -57,48 +57,65 @@ type Target struct {
 	Namespace string
 	Pod       string
 	Port      int
-	PodIPs    []string // as in the Sandbox's status; the first valid one is used, IPv4 before IPv6
+	PodIPs    []string // as in the Sandbox's status; IPv4 is taken before IPv6
 	Service   bool     // the sandbox has a Service, and so a name in the cluster's DNS
 }
 
 // Route is the way to one Target. It stays good for as long as the sandbox.
 type Route struct {
 	URL string // without a slash at its end
-	// Client follows no redirect (*RedirectError) and has no time limit of its own. Errors that no repetition can cure are
-	// *sandbox.Error of KindUnsupported in the chain.
+	// Client has no time limit of its own and follows no redirect: it returns a *RedirectError. An error that no repetition
+	// can cure has a *sandbox.Error in its chain, of KindUnsupported or KindReleased; no other has one.
 	Client *http.Client
 	Header http.Header // for every request; not to be written to
 }
 
 // Connector is one way to all sandboxes. Its methods may be called from many goroutines, and fail with *sandbox.Error.
 type Connector interface {
-	// Ready makes the connection that the sandboxes share, or waits for it. Route and Dial need no Ready before them.
+	// Ready makes the connection that the sandboxes share, or waits for it. Neither Route nor Dial needs it before them.
 	Ready(ctx context.Context) error
-	// Route makes the shared connection if there is none, and says how requests reach the target. It sends nothing to it.
+	// Route says how requests reach the target, once the shared connection stands. It sends nothing to the target.
 	Route(ctx context.Context, t Target) (Route, error)
-	// Dial opens a raw stream to the target's port of its pod: by the pod's address with InCluster, by port-forward
-	// otherwise, and where the pod listens on its loopback only.
+	// Dial opens a raw stream to the target's port: with InCluster to the pod's address; otherwise, and where that does not
+	// answer, by port-forward, which reaches what listens on the pod's loopback too.
 	Dial(ctx context.Context, t Target) (net.Conn, error)
 	// Close ends every connection. It is safe to call twice.
 	Close() error
 }
 
-// Open checks the options. It makes no connection and no request. The error is a *sandbox.Error.
-func Open(ctx context.Context, c *cluster.Cluster, o Options) (Connector, error) {
-	return nil, unsupported(errors.New("soon"))
-}
-
-// RedirectError says that a server sent a request elsewhere. Redirects are not followed: a sandbox, or whoever is in the
-// way, would choose whom the token and the request go to.
+// RedirectError says that a server sent a request elsewhere. Redirects are not followed: a sandbox, or whoever is on the
+// way, would choose who gets the token and the request.
 type RedirectError struct {
-	Status   int    // 301, 302, 303, 307 or 308
-	From, To string // URLs
+	Status   int // 301, 302, 303, 307 or 308
+	From, To string
 }
 
 func (e *RedirectError) Error() string {
-	return fmt.Sprintf("%s redirects (%d) to %s; redirects are not followed", e.From, e.Status, e.To)
+	return fmt.Sprintf("%s redirects (%d) to %s, and redirects are not followed", e.From, e.Status, e.To)
 }
 
-func unsupported(err error) error {
-	return &sandbox.Error{Op: "connect", Kind: sandbox.KindUnsupported, Err: err}
+func unsupported(format string, args ...any) error {
+	return failure(sandbox.KindUnsupported, format, args...)
+}
+
+func unavailable(format string, args ...any) error {
+	return failure(sandbox.KindUnavailable, format, args...)
+}
+
+func failure(kind sandbox.Kind, format string, args ...any) error {
+	return &sandbox.Error{Op: "connect", Kind: kind, Err: fmt.Errorf(format, args...)}
+}
+
+// final errors stay whatever is waited for.
+func final(err error) bool {
+	e, ok := errors.AsType[*sandbox.Error](err)
+	return ok && (e.Kind == sandbox.KindUnsupported || e.Kind == sandbox.KindReleased)
+}
+
+// transient takes the kind from an error that waiting may cure: of a request it says no more than that it had no answer.
+func transient(err error) error {
+	if _, typed := errors.AsType[*sandbox.Error](err); typed && !final(err) {
+		return errors.New(err.Error())
+	}
+	return err
 }
