@@ -12,12 +12,17 @@ import (
 )
 
 // acquireAll gets a sandbox for each spec of a part, all at once, or none. dismiss gives them back.
-func (r *run) acquireAll(ctx context.Context, part string, specs []sandbox.Spec) ([]*box, error) {
-	get := func(ctx context.Context, spec sandbox.Spec) (*box, error) {
+func (r *run) acquireAll(ctx context.Context, part string, specs []wanted) ([]*box, error) {
+	get := func(ctx context.Context, w wanted) (b *box, err error) {
 		if r.stock == nil {
-			return acquire(ctx, r.opts.Provider, spec)
+			b, err = acquire(ctx, r.opts.Provider, w.Spec)
+		} else {
+			b, err = r.stock.acquire(ctx, part, w.Spec)
 		}
-		return r.stock.acquire(ctx, part, spec)
+		if err != nil && w.fixed && sandbox.KindOf(err) == sandbox.KindUnsupported {
+			err = &hopelessError{err}
+		}
+		return b, err
 	}
 	boxes := make([]*box, len(specs))
 	if len(specs) == 1 {
@@ -46,6 +51,11 @@ func (r *run) acquireAll(ctx context.Context, part string, specs []sandbox.Spec)
 	}
 	return boxes, nil
 }
+
+// hopelessError is a sandbox that the provider cannot give, to whichever sample.
+type hopelessError struct{ error }
+
+func (e *hopelessError) Unwrap() error { return e.error }
 
 // dismiss gives up the sandboxes of a part, leaving out those that are nil: they are taken down, or where nothing went
 // wrong and the pool reuses them, reset and kept.

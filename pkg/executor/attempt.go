@@ -278,8 +278,8 @@ func (a *attempt) notAcquired(err error) outcome {
 	if t, ok := errors.AsType[*timeoutError](context.Cause(a.run.waiting)); ok {
 		return notRun(t.Error() + ", and the sample still waited for a sandbox")
 	}
-	if sandbox.KindOf(err) == sandbox.KindUnsupported {
-		a.run.unsupported(err)
+	if hopeless, ok := errors.AsType[*hopelessError](err); ok {
+		a.run.unsupported(hopeless.error)
 	}
 	o := broken(event.ReasonAcquire, "acquire", err)
 	o.line = a.run.layout.recipe.Sandboxes[0].Pos.Line

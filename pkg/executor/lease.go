@@ -80,9 +80,12 @@ const slowAcquire = 100 * time.Millisecond
 
 // pace measures how long samples take, for pool.warm: auto. Both are moving averages.
 type pace struct {
+	slow chan struct{} // closed once acquiring is slow
+
 	mu      sync.Mutex
 	acquire time.Duration // to get the sandboxes of a sample
 	busy    time.Duration // from then to their release
+	wasSlow bool
 }
 
 func average(old, d time.Duration) time.Duration {
@@ -95,6 +98,10 @@ func average(old, d time.Duration) time.Duration {
 func (p *pace) acquired(d time.Duration) {
 	p.mu.Lock()
 	p.acquire = average(p.acquire, d)
+	if p.acquire >= slowAcquire && !p.wasSlow {
+		p.wasSlow = true
+		close(p.slow)
+	}
 	p.mu.Unlock()
 }
 

@@ -43,6 +43,7 @@ func (r *run) feed(work chan<- *sample) (ahead []*sample, err error) {
 			err = asPanic(v)
 		}
 	}()
+	slow := r.pace.slow
 	var seq int64
 	for row, err := range r.plan.Rows(r.soft) {
 		if err != nil {
@@ -60,8 +61,16 @@ func (r *run) feed(work chan<- *sample) (ahead []*sample, err error) {
 				return ahead, nil
 			}
 			if warm == 0 {
-				work <- s
-				continue
+				select {
+				case work <- s:
+					continue
+				case <-slow: // acquire while the first ones run, not only from the next one on
+					slow = nil
+				}
+				if r.warm() == 0 {
+					work <- s
+					continue
+				}
 			}
 			r.leaseAhead(s)
 			ahead = append(ahead, s)

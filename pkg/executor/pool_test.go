@@ -138,6 +138,53 @@ func TestUnsupportedStopsTheRun(t *testing.T) {
 	}
 }
 
+// What the provider cannot give one case says nothing of the others.
+func TestUnsupportedOfOneCase(t *testing.T) {
+	b := newBench(t)
+	b.opts.InfraRetries = 2
+	b.wrap = func(p sandbox.Provider) sandbox.Provider { return picky{p} }
+	b.run("cases: {matrix: {n: [1, 2, 3, 4]}}\npool: {size: 2, warm: 2}\nsandboxes: {a: {image: 'i${{ case.n }}'}}\nsteps: [{name: a, run: 'true'}]")
+	if b.err != nil || b.result.Stopped != "" || b.result.Started != 4 {
+		t.Errorf("error %v, %+v", b.err, b.result)
+	}
+	for id, s := range b.samples() {
+		want := "passed"
+		if id == "n=2#1" {
+			want = "error/acquire"
+		}
+		if outcome(s) != want || s.Tries != 0 {
+			t.Errorf("%s: %s after %d tries: %s", id, outcome(s), s.Tries, s.Message)
+		}
+	}
+}
+
+// picky has no image i2.
+type picky struct{ sandbox.Provider }
+
+func (p picky) Acquire(ctx context.Context, spec sandbox.Spec) (sandbox.Sandbox, error) {
+	if spec.Cluster.Image == "i2" {
+		return nil, &sandbox.Error{Op: "acquire", Kind: sandbox.KindUnsupported, Err: errors.New("no such image")}
+	}
+	return p.Provider.Acquire(ctx, spec)
+}
+
+// The samples of the first wave say how slow acquiring is: from then on the next ones acquire while these run, however
+// many at once, and never more than the pool says.
+func TestAcquireAheadOfSlowProvider(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		b := newBench(t)
+		b.open().Inject(fake.Fault{At: fake.Acquire, Delay: 5 * time.Second})
+		start := time.Now()
+		b.run("cases: {matrix: {n: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]}}\npool: {size: 4}\nsteps: [{name: a, run: sleep 10}]")
+		if took := time.Since(start); took > 40*time.Second {
+			t.Errorf("took %v: 5s to acquire, three times 10s to run, and half of the last ones begin to acquire late", took)
+		}
+		if stats := b.provider.Stats(); stats.Acquired != 12 || stats.MostLive > 8 {
+			t.Errorf("%+v", stats)
+		}
+	})
+}
+
 func TestWarningsComeFirst(t *testing.T) {
 	b := newBench(t)
 	b.run("cases: {matrix: {n: [1, 2, 3]}}\nsandboxes: {one: {limits: {cpu: 1}}, two: {limits: {cpu: 2}}, three: {limits: {memory: \"${{ case.n }}Gi\"}}}\n" +

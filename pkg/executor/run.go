@@ -42,7 +42,7 @@ type run struct {
 // see Options.Hurry for the second. When Run returns every sandbox has been released, or is named in Result.Left.
 //
 // Verdicts are no errors. The error is that of the sink, of the reader of rows, of a recipe whose sandboxes cannot be
-// told, or a *sandbox.Error of KindUnsupported where the provider cannot give what the recipe asks for.
+// told, or a *sandbox.Error of KindUnsupported where the provider cannot give what the recipe asks for in every case.
 func Run(ctx context.Context, p *plan.Plan, opts Options) (Result, error) {
 	if !filepath.IsAbs(opts.Dir) {
 		return Result{}, fmt.Errorf("the run's folder %q is not an absolute path", opts.Dir)
@@ -70,6 +70,7 @@ func Run(ctx context.Context, p *plan.Plan, opts Options) (Result, error) {
 	}
 	r := &run{plan: p, opts: opts, layout: newLayout(p.Recipe), soft: soft, hard: hard, waiting: soft}
 	r.events = &events{sink: opts.Sink, mask: newMasker(p.Secrets), recipe: p.Recipe.Name, stop: stop}
+	r.pace.slow = make(chan struct{})
 	r.releaser.events = r.events
 	r.stock = newStock(r)
 	r.files = newRecipeFiles(p.Recipe, r.layout)

@@ -9,7 +9,6 @@ import (
 
 	"github.com/sbxrun/sbxrun/pkg/event"
 	"github.com/sbxrun/sbxrun/pkg/plan"
-	"github.com/sbxrun/sbxrun/pkg/sandbox"
 )
 
 // sample is one sample of a case, from the moment it waits for its place to its last event.
@@ -44,7 +43,7 @@ func artifactPath(recipe, caseID string, sample int) string {
 }
 
 // specs returns the specs of the sandboxes for the steps.
-func (s *sample) specs(attempt int) ([]sandbox.Spec, error) {
+func (s *sample) specs(attempt int) ([]wanted, error) {
 	r := s.run
 	return r.specs.make(r.layout.mainBoxes, r.group(s.seq, "s"+strconv.Itoa(attempt)), s.id, s.number,
 		r.namesOf(s.row, s.number))

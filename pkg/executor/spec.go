@@ -62,20 +62,26 @@ func (s *specs) warn(spec sandbox.Spec) {
 	}
 }
 
+// wanted is a sandbox to acquire.
+type wanted struct {
+	sandbox.Spec
+	fixed bool // it is the same for every sample, but for Group and Labels
+}
+
 // make returns the specs of the sandboxes with these indexes, for a sample.
-func (s *specs) make(boxes []int, group string, caseID string, sample int, names func() expr.Env) ([]sandbox.Spec, error) {
+func (s *specs) make(boxes []int, group string, caseID string, sample int, names func() expr.Env) ([]wanted, error) {
 	labels := map[string]string{"recipe": s.layout.recipe.Name, "case": caseID, "sample": strconv.Itoa(sample)}
-	all := make([]sandbox.Spec, len(boxes))
+	all := make([]wanted, len(boxes))
 	for i, box := range boxes {
 		if fixed := s.fixed[box]; fixed != nil {
-			all[i] = *fixed
+			all[i] = wanted{*fixed, true}
 		} else {
 			spec, err := s.plan.SandboxSpec(s.layout.recipe.Sandboxes[box], names())
 			if err != nil {
 				return nil, err
 			}
 			s.warn(spec)
-			all[i] = spec
+			all[i] = wanted{Spec: spec}
 		}
 		all[i].Group, all[i].Labels = group, labels
 	}
