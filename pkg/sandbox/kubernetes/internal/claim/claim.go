@@ -5,32 +5,17 @@ package claim
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/cluster"
 )
-
-// Options of Open.
-type Options struct {
-	Cluster *cluster.Cluster
-	Run     sandbox.Run
-	// AcquireLimit is the most that Acquire waits for a claim to become ready; zero: as long as its context lets it.
-	AcquireLimit time.Duration
-	// Entrances are who may connect to sandboxes whose network the run itself writes. Exec and port-forward to the pod need none.
-	Entrances []Peer
-	// Service gives sandboxes of the run's own templates a Service, so that they have a name in the cluster's DNS.
-	Service bool
-	// Trace writes the trace context of Acquire's context onto the claim.
-	Trace bool
-}
-
-// Peer is who may connect to a sandbox: pods with these labels in this namespace, or one address.
-type Peer struct {
-	Namespace string
-	Labels    map[string]string
-	IP        string // takes the place of Namespace and Labels
-}
 
 // Request is what Acquire needs.
 type Request struct {
@@ -51,65 +36,82 @@ type Claim struct {
 	Pool string
 	// Container is the pod's container for exec where the run's own template names it; empty: the pod's default.
 	Container string
+	// ExecOnly is true where the run's own template starts nothing but a wait: only runtime exec can work in it.
+	ExecOnly bool
+
+	claims *Claims
+	entry  *entry
+	pool   *pool     // nil: attached
+	since  time.Time // when it was ready, by the server's clock
+
+	left  sync.Once
+	group string // whose policy it is under
 }
 
-type Claims struct{}
+// leaveGroup returns the group, once.
+func (c *Claim) leaveGroup() string {
+	group := ""
+	c.left.Do(func() { group = c.group })
+	return group
+}
 
-// Open finds out which versions of the API are served: one request. Lease and watch come with the first Acquire.
-func Open(ctx context.Context, o Options) (*Claims, error) { panic("soon") }
+// End says what became of a sandbox that is gone.
+type End struct {
+	// Died is true where the container's first process ended by itself or by a limit: the code under test did that.
+	// Otherwise somebody else took the sandbox: deleted, evicted, expired.
+	Died bool
+	OOM  bool // it was killed for memory
+	Exit int  // the exit status of the first process, 128 and the signal's number where one killed it
+}
 
-// Acquire returns when the claim is ready. Terminal reasons end it at once; cancelled, it leaves nothing behind.
-func (c *Claims) Acquire(ctx context.Context, r Request) (*Claim, error) { panic("soon") }
+// Gone closes when the sandbox is gone: deleted, expired, evicted, ended, or its pod replaced by another. It never
+// closes for attached claims, nor by Release.
+func (c *Claim) Gone() <-chan struct{} { return c.entry.gone }
 
-// Release deletes the claim and returns when its sandbox and pod are gone; it waits for an API server that is away as long as ctx does.
-func (c *Claims) Release(ctx context.Context, cl *Claim) error { panic("soon") }
+// Cause says why Gone is closed: an *sandbox.Error of KindLost. nil before.
+func (c *Claim) Cause() error {
+	cause, _ := c.entry.fate()
+	return cause
+}
 
-// Close releases what is left and everything else of the run. The error names what is still there. Safe to call twice.
-func (c *Claims) Close(ctx context.Context) error { panic("soon") }
+// End says more than Cause does.
+func (c *Claim) End() End {
+	_, end := c.entry.fate()
+	return end
+}
 
-// Warnings says, one line each, what is not enforced for spec on a cluster.
-func (c *Claims) Warnings(spec sandbox.Spec) []string { panic("soon") }
-
-// Gone closes when the sandbox is gone: deleted, expired, evicted, failed, its pod replaced.
-func (cl *Claim) Gone() <-chan struct{} { panic("soon") }
-
-// Cause says why Gone is closed: *sandbox.Error of KindLost. nil before.
-func (cl *Claim) Cause() error { panic("soon") }
-
-// OOM is true where Cause is that the pod's container was killed for memory.
-func (cl *Claim) OOM() bool { panic("soon") }
-
-// Inspect asks the cluster now what became of the pod (one request), for callers who lost contact before the watch
-// knew: nil, or Cause.
-func (cl *Claim) Inspect(ctx context.Context) error { panic("soon") }
+// Inspect asks the cluster now what became of the pod, for callers who lost contact before the watch knew: nil where
+// nothing is wrong that can be seen, else Cause, and Gone is closed. One request.
+func (c *Claim) Inspect(ctx context.Context) error {
+	if cause := c.Cause(); cause != nil {
+		return cause
+	}
+	if reason, end := c.inspect(ctx); reason != "" {
+		c.entry.lose(reason, end)
+	}
+	return c.Cause()
+}
 
 // Extend moves the end of the claim's life to d from now.
-func (cl *Claim) Extend(ctx context.Context, d time.Duration) error { panic("soon") }
-
-// Service says whether the sandbox has a Service of its own, and so a name in DNS. The first call makes one request.
-func (cl *Claim) Service(ctx context.Context) (bool, error) { panic("soon") }
-
-// Attach finds a claim of any run, or of another program, that is ready. Release deletes it like the run's own; Close does not.
-func (c *Claims) Attach(ctx context.Context, name string) (*Claim, error) { panic("soon") }
-
-// Info is what List says of a claim.
-type Info struct {
-	Name, Sandbox, Pool, Run string
-	Ready                    bool
-	Reason                   string // of its condition Ready
-	Created                  time.Time
-	Expires                  time.Time // zero: never
-	Volumes                  []string  // names of its volume claim templates
+func (c *Claim) Extend(ctx context.Context, d time.Duration) error {
+	patch := map[string]any{"spec": map[string]any{"lifecycle": map[string]any{
+		"shutdownTime": metav1.NewTime(c.claims.o.Cluster.Now().Add(d)),
+	}}}
+	data, err := json.Marshal(patch)
+	if err != nil {
+		return &sandbox.Error{Op: "extend", ID: c.Name, Err: err}
+	}
+	return cluster.Classify("extend", c.Name, c.claims.api.patch(ctx, c.Name, types.MergePatchType, data))
 }
 
-// List names the claims of the namespace that match a label selector; empty: all of them.
-func (c *Claims) List(ctx context.Context, selector string) ([]Info, error) { panic("soon") }
-
-// Delete deletes one claim by name and waits until it is gone.
-func (c *Claims) Delete(ctx context.Context, name string) error { panic("soon") }
-
-// DeleteAll deletes what List(selector) names and waits until all are gone; an empty selector means the claims that sbxrun made.
-func (c *Claims) DeleteAll(ctx context.Context, selector string) ([]string, error) { panic("soon") }
-
-// GC removes what belongs to lapsed Leases, and nothing else.
-func GC(ctx context.Context, cl *cluster.Cluster) (removed []string, err error) { panic("soon") }
+// Service says whether the sandbox has a Service of its own, and so a name in the cluster's DNS. It makes one request.
+func (c *Claim) Service(ctx context.Context) (bool, error) {
+	if c.pool != nil && c.pool.service {
+		return true, nil
+	}
+	box, err := c.claims.sandboxes.Get(ctx, c.Sandbox, metav1.GetOptions{})
+	if err != nil {
+		return false, cluster.Classify("acquire", c.Name, fmt.Errorf("ask whether the sandbox has a Service: %w", err))
+	}
+	return box.Status.Service != "", nil
+}

@@ -6,6 +6,7 @@ package cluster
 import (
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/go-logr/logr"
 	"k8s.io/client-go/rest"
@@ -73,6 +74,9 @@ func (c *Cluster) HTTPClient() (*http.Client, error) {
 	}
 	return c.client, nil
 }
+
+// Now is the time by the API server's clock; see Counter.Now.
+func (c *Cluster) Now() time.Time { return c.Requests.Now() }
 
 // Close gives up idle connections.
 func (c *Cluster) Close() {

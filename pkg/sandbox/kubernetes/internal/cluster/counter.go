@@ -7,11 +7,32 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
-// Counter counts requests by verb and resource. The zero value is ready.
+// Counter counts requests by verb and resource, and learns the server's time from its answers. The zero value is ready.
 type Counter struct {
-	counts sync.Map // "create sandboxclaims" -> *atomic.Int64
+	counts sync.Map     // "create sandboxclaims" -> *atomic.Int64
+	ahead  atomic.Int64 // nanoseconds by which the server's clock is ahead of this one
+}
+
+// Now is the time by the API server's clock, to about a second. Before the first answer it is this machine's.
+// Leases and expiry are about the server's time: the clocks of two machines may be far apart.
+func (c *Counter) Now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
+
+// skew is what a Date header of whole seconds and the way of the answer can be off by.
+const skew = 2 * time.Second
+
+func (c *Counter) hear(r *http.Response) {
+	date, err := http.ParseTime(r.Header.Get("Date"))
+	if err != nil {
+		return
+	}
+	ahead := time.Until(date)
+	if ahead.Abs() < skew {
+		ahead = 0
+	}
+	c.ahead.Store(int64(ahead))
 }
 
 // Snapshot is what was counted until now, keyed like "create sandboxclaims" or "create pods/exec".
@@ -47,7 +68,11 @@ func (c counting) RoundTrip(r *http.Request) (*http.Response, error) {
 		n, _ = c.counter.counts.LoadOrStore(key, new(atomic.Int64))
 	}
 	n.(*atomic.Int64).Add(1)
-	return c.next.RoundTrip(r)
+	resp, err := c.next.RoundTrip(r)
+	if err == nil {
+		c.counter.hear(resp)
+	}
+	return resp, err
 }
 
 // WrappedRoundTripper lets client-go find the transport below.

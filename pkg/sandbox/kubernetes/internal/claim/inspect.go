@@ -1,0 +1,86 @@
+package claim
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/cluster"
+)
+
+// doubt is called when the claim is not ready any more: it may be gone, or a probe may have failed once.
+func (c *Claim) doubt(said string) {
+	ctx, cancel := context.WithTimeout(cluster.Patience(c.claims.base, 5*time.Second), 10*time.Second)
+	defer cancel()
+	if reason, end := c.inspect(ctx); reason != "" {
+		c.entry.lose(reason, end)
+		return
+	}
+	if ended(said) {
+		c.entry.lose("its pod is gone ("+said+")", End{})
+	}
+}
+
+// ended tells conditions that say by themselves that the pod is no more from those of a pod that may come back.
+func ended(said string) bool {
+	return strings.HasPrefix(said, "Pod") || strings.Contains(said, "Pod does not exist")
+}
+
+// inspect looks at the pod. An empty reason means that it stands, or that nothing can be learnt.
+func (c *Claim) inspect(ctx context.Context) (reason string, end End) {
+	pods, err := c.claims.o.Cluster.Pods(c.Namespace)
+	if err != nil {
+		return "", End{}
+	}
+	pod, err := pods.Get(ctx, c.Pod, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return fmt.Sprintf("pod %s is gone: it was deleted or evicted", c.Pod), End{}
+	case err != nil:
+		return "", End{}
+	}
+	if pod.Status.Phase == corev1.PodFailed && pod.Status.Reason != "" {
+		// The kubelet took it: Evicted, NodeShutdown, Preempting...
+		return fmt.Sprintf("pod %s was ended by its node: %s: %s", c.Pod, pod.Status.Reason, pod.Status.Message), End{}
+	}
+	if i := slices.IndexFunc(pod.Status.Conditions, func(p corev1.PodCondition) bool {
+		return p.Type == corev1.DisruptionTarget && p.Status == corev1.ConditionTrue
+	}); i >= 0 {
+		return fmt.Sprintf("pod %s was evicted: %s: %s", c.Pod, pod.Status.Conditions[i].Reason, pod.Status.Conditions[i].Message), End{}
+	}
+	if pod.DeletionTimestamp != nil {
+		return fmt.Sprintf("pod %s was deleted by another program", c.Pod), End{}
+	}
+	var ips []string
+	for _, ip := range pod.Status.PodIPs {
+		ips = append(ips, ip.IP)
+	}
+	if len(c.PodIPs) > 0 && len(ips) > 0 && !slices.Equal(ips, c.PodIPs) || pod.CreationTimestamp.After(c.since) {
+		return fmt.Sprintf("pod %s was deleted or evicted, and another one took its place", c.Pod), End{}
+	}
+	return c.died(pod)
+}
+
+// died says whether a container of the pod ended since the claim was ready: with it went all that ran in it, also
+// where the kubelet started it again.
+func (c *Claim) died(pod *corev1.Pod) (string, End) {
+	for _, s := range pod.Status.ContainerStatuses {
+		for _, t := range []*corev1.ContainerStateTerminated{s.State.Terminated, s.LastTerminationState.Terminated} {
+			if t == nil || t.FinishedAt.Time.Before(c.since.Truncate(time.Second)) {
+				continue
+			}
+			end := End{Died: true, OOM: t.Reason == "OOMKilled", Exit: int(t.ExitCode)}
+			if end.OOM {
+				return fmt.Sprintf("container %s of pod %s was killed for memory", s.Name, c.Pod), end
+			}
+			return fmt.Sprintf("container %s of pod %s ended: %s, exit status %d", s.Name, c.Pod, t.Reason, t.ExitCode), end
+		}
+	}
+	return "", End{}
+}

@@ -1,0 +1,182 @@
+package claim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/agext/levenshtein"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/types"
+	core "sigs.k8s.io/agent-sandbox/api/v1beta1"
+	v1beta1 "sigs.k8s.io/agent-sandbox/extensions/api/v1beta1"
+
+	"github.com/sbxrun/sbxrun/pkg/sandbox"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/cluster"
+)
+
+const mergePatch = types.MergePatchType
+
+// Reasons of the condition Ready that the claim controller gives.
+const (
+	reasonMetadata = "InvalidMetadata"
+	reasonVolumes  = "VolumeClaimTemplatesError"
+	reasonEnv      = "EnvVarsInjectionRejected"
+	reasonPool     = "WarmPoolNotFound"
+	reasonTemplate = "TemplateNotFound"
+)
+
+// hopeless are parts of messages of errors that the controller tries again and again in vain.
+var hopeless = []string{"metadata override conflict", "violates PodSecurity", "is not controlled by claim"}
+
+func missing(c *v1beta1.SandboxClaim) bool {
+	r := readiness(c)
+	return r != nil && r.Status == metav1.ConditionFalse && (r.Reason == reasonPool || r.Reason == reasonTemplate)
+}
+
+// terminal is the error of a claim that will never be ready, or nil.
+func (c *Claims) terminal(ctx context.Context, name string, now *v1beta1.SandboxClaim, p *pool) error {
+	r := readiness(now)
+	if r == nil || r.Status != metav1.ConditionFalse {
+		return nil
+	}
+	fail := func(kind sandbox.Kind, format string, a ...any) error {
+		return &sandbox.Error{Op: "acquire", ID: name, Kind: kind, Err: fmt.Errorf(format, a...)}
+	}
+	switch {
+	case r.Reason == reasonMetadata:
+		return fail(sandbox.KindUnsupported, "the cluster refuses the claim's labels or annotations for its pod: %s "+
+			"(the controller's --allowed-label-domains says which labels may be set; sandbox.users.io by default)", r.Message)
+	case r.Reason == reasonVolumes:
+		return fail(sandbox.KindUnsupported, "the cluster refuses the claim's volumes: %s (the template's volumeClaimTemplatesPolicy says what is allowed)", r.Message)
+	case r.Reason == reasonEnv:
+		return fail(sandbox.KindUnsupported, "the cluster refuses the claim: %s", r.Message)
+	case r.Reason == reasonPool && !p.own:
+		return fail(sandbox.KindUnsupported, "there is no warm pool %q in namespace %q%s", p.name, now.Namespace, c.instead(ctx, true, p.name))
+	case r.Reason == reasonTemplate && !p.ownTemplate:
+		if p.template == "" {
+			return fail(sandbox.KindUnsupported, "warm pool %q: %s", p.name, r.Message)
+		}
+		return fail(sandbox.KindUnsupported, "there is no template %q in namespace %q%s", p.template, now.Namespace, c.instead(ctx, false, p.template))
+	case r.Reason == core.SandboxReasonPodFailed, r.Reason == core.SandboxReasonPodSucceeded:
+		return fail(sandbox.KindUnavailable, "the pod ended before it was ready: %s%s", r.Message, c.why(ctx, now))
+	case r.Reason == v1beta1.ClaimExpiredReason:
+		return fail(sandbox.KindUnavailable, "it expired before it was ready")
+	}
+	if slices.ContainsFunc(hopeless, func(h string) bool { return strings.Contains(r.Message, h) }) {
+		return fail(sandbox.KindUnsupported, "the cluster refuses the sandbox: %s", r.Message)
+	}
+	return nil
+}
+
+// instead names what there is of the kind that was not found, the nearest first.
+func (c *Claims) instead(ctx context.Context, pools bool, name string) string {
+	names, err := c.api.names(cluster.Patience(ctx, 0), pools, "")
+	if err != nil {
+		return ""
+	}
+	if len(names) == 0 {
+		return "; there is none at all"
+	}
+	slices.SortStableFunc(names, func(a, b string) int {
+		return levenshtein.Distance(name, a, nil) - levenshtein.Distance(name, b, nil)
+	})
+	return "; there is " + strings.Join(names[:min(len(names), 10)], ", ")
+}
+
+// late is the error of a wait that was ended: by the caller, or by the limit.
+func (c *Claims) late(ctx context.Context, name string, now *v1beta1.SandboxClaim, p *pool) error {
+	cause := context.Cause(ctx)
+	if !errors.Is(cause, errLimit) && !errors.Is(cause, context.DeadlineExceeded) {
+		return &sandbox.Error{Op: "acquire", ID: name, Kind: sandbox.KindUnavailable, Err: cause}
+	}
+	ask, cancel := context.WithTimeout(cluster.Patience(context.WithoutCancel(ctx), 0), 5*time.Second)
+	defer cancel()
+	said := "the controller has not looked at the claim: is it running?"
+	if r := readiness(now); r != nil {
+		said = r.Reason + ": " + r.Message
+	}
+	limit := "in time"
+	if c.o.AcquireLimit > 0 {
+		limit = "within " + c.o.AcquireLimit.String()
+	}
+	return &sandbox.Error{Op: "acquire", ID: name, Kind: sandbox.KindUnavailable, Err: fmt.Errorf(
+		"no sandbox of warm pool %q was ready %s: %s%s", p.name, limit, strings.TrimSuffix(said, ": "), c.why(ask, now))}
+}
+
+// why is what Sandbox, pod and events say, as far as this user may read them. It begins with a separator, or is empty.
+func (c *Claims) why(ctx context.Context, now *v1beta1.SandboxClaim) string {
+	var said []string
+	name := now.Status.SandboxStatus.Name
+	if name == "" {
+		name = now.Name
+	}
+	if box, err := c.sandboxes.Get(ctx, name, metav1.GetOptions{}); err == nil {
+		if s := meta.FindStatusCondition(box.Status.Conditions, string(core.SandboxConditionPodScheduled)); s != nil && s.Status != metav1.ConditionTrue && s.Message != "" {
+			said = append(said, s.Reason+": "+s.Message)
+		}
+	}
+	if pods, err := c.o.Cluster.Pods(now.Namespace); err == nil {
+		if pod, err := pods.Get(ctx, name, metav1.GetOptions{}); err == nil {
+			said = append(said, waiting(pod)...)
+		}
+	}
+	if len(said) == 0 {
+		said = c.warnings(ctx, now.Namespace, name)
+	}
+	slices.Sort(said)
+	said = slices.Compact(said)
+	if len(said) == 0 {
+		return ""
+	}
+	return "; pod " + name + ": " + strings.Join(said, "; ")
+}
+
+// waiting says what a pod's containers wait for.
+func waiting(pod *corev1.Pod) []string {
+	var said []string
+	if pod.Status.Message != "" || pod.Status.Reason != "" {
+		said = append(said, strings.Trim(pod.Status.Reason+": "+pod.Status.Message, ": "))
+	}
+	for _, s := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
+		switch {
+		case s.State.Waiting != nil && s.State.Waiting.Reason != "ContainerCreating" && s.State.Waiting.Reason != "PodInitializing":
+			line := fmt.Sprintf("container %s (image %s): %s: %s", s.Name, s.Image, s.State.Waiting.Reason, s.State.Waiting.Message)
+			if t := s.LastTerminationState.Terminated; t != nil {
+				line += fmt.Sprintf(" (it ended with %s, exit status %d)", t.Reason, t.ExitCode)
+			}
+			said = append(said, line)
+		case s.State.Terminated != nil:
+			t := s.State.Terminated
+			said = append(said, fmt.Sprintf("container %s ended: %s, exit status %d %s", s.Name, t.Reason, t.ExitCode, t.Message))
+		case s.State.Running != nil && !s.Ready:
+			said = append(said, fmt.Sprintf("container %s runs, but its readiness probe does not succeed", s.Name))
+		}
+	}
+	return said
+}
+
+// warnings are the last events about a pod.
+func (c *Claims) warnings(ctx context.Context, namespace, pod string) []string {
+	events, err := c.o.Cluster.Events(namespace)
+	if err != nil {
+		return nil
+	}
+	list, err := events.List(ctx, metav1.ListOptions{
+		FieldSelector: fields.Set{"involvedObject.name": pod, "type": corev1.EventTypeWarning}.String(), Limit: 50,
+	})
+	if err != nil {
+		return nil
+	}
+	var said []string
+	for _, e := range list.Items[max(0, len(list.Items)-3):] {
+		said = append(said, e.Reason+": "+e.Message)
+	}
+	return said
+}
