@@ -72,7 +72,7 @@ func (a *attempt) execute(ahead *lease) {
 	}
 	boxes, err := ahead.wait()
 	if ahead.stale() {
-		a.run.dismiss(a.run.hard, partSteps, boxes, false)
+		a.run.dismiss(a.sample.span.In(a.run.hard), partSteps, boxes, false)
 		boxes, err = a.run.leaseNow(a.sample, a.number).wait()
 	}
 	a.phase("acquire", start)
@@ -116,7 +116,7 @@ func (a *attempt) collectAll(b budget) {
 	defer a.phase("collect", time.Now())
 	ctx, cancel := a.patience(b)
 	defer cancel()
-	if a.trouble = a.collect(ctx); a.trouble.verdict == event.Passed {
+	if a.trouble = a.collect(a.sample.span.In(ctx)); a.trouble.verdict == event.Passed {
 		a.trouble = twice(a.collected)
 	}
 }
@@ -127,7 +127,9 @@ func (a *attempt) verify(b budget) {
 	specs, err := a.run.specs.make(a.run.layout.verifyBoxes, a.group("v"), a.sample.id, a.sample.number, a.names.base)
 	var boxes []*box
 	if err == nil {
-		boxes, err = a.run.acquireAll(a.run.waiting, partVerify, specs)
+		span := a.sample.span.Start("acquire")
+		boxes, err = a.run.acquireAll(span.In(a.run.waiting), partVerify, specs)
+		endSpan(span, err)
 	}
 	a.phase("acquire", start)
 	if !b.sample.IsZero() {
@@ -183,7 +185,9 @@ func (a *attempt) takeDown(part string, boxes []*box, ended bool) {
 			a.open = a.open || !a.run.isClosed(b.spec)
 		}
 	}
-	a.run.dismiss(a.run.hard, part, boxes, ended && !a.troubled())
+	span := a.sample.span.Start("release")
+	a.run.dismiss(span.In(a.run.hard), part, boxes, ended && !a.troubled())
+	span.End("", "")
 	a.phase("release", start)
 }
 

@@ -44,7 +44,7 @@ func (t *try) runInBackground(cmd sandbox.Command, own time.Duration) (o outcome
 				bg.err = asPanic(v)
 			}
 		}()
-		bg.res, bg.err = t.box.exec(t.a.run.hard, cmd, &t.stdout, &t.stderr)
+		bg.res, bg.err = t.box.exec(t.span.In(t.a.run.hard), cmd, &t.stdout, &t.stderr)
 	})
 	if o := ready.wait(bg); o.verdict != event.Passed {
 		bg.stop()

@@ -46,6 +46,9 @@ type Options struct {
 	// Gates judges the recipe's gates after its last sample has ended; nil: they are not judged (a shard).
 	Gates func([]event.Gate) []event.GateResult
 
+	// Span is the run's, if it is traced; nil: it is not.
+	Span Span
+
 	// Hurry, once closed, makes an interrupted run (one whose context is cancelled) as fast as teardown allows: commands
 	// are killed where they would have had ten seconds after a TERM. nil: never.
 	Hurry <-chan struct{}

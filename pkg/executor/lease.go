@@ -3,6 +3,8 @@ package executor
 import (
 	"sync"
 	"time"
+
+	"github.com/sbxrun/sbxrun/pkg/event"
 )
 
 // lease is the sandboxes of one attempt: there, or on their way.
@@ -36,6 +38,7 @@ func (r *run) leaseNow(s *sample, attempt int) *lease {
 func (r *run) leaseAhead(s *sample) {
 	l := &lease{done: make(chan struct{})}
 	s.lease = l
+	s.trace()
 	go func() {
 		defer close(l.done)
 		l.boxes, l.err = r.acquireFor(s, 1)
@@ -56,8 +59,9 @@ func (r *run) acquireFor(s *sample, attempt int) (boxes []*box, err error) {
 	if err != nil {
 		return nil, err
 	}
-	start := time.Now()
-	boxes, err = r.acquireAll(r.waiting, partSteps, specs)
+	start, span := time.Now(), s.span.Start("acquire")
+	boxes, err = r.acquireAll(span.In(r.waiting), partSteps, specs)
+	endSpan(span, err)
 	if err == nil {
 		r.pace.acquired(time.Since(start))
 	}
@@ -70,8 +74,9 @@ func (r *run) giveUp(s *sample) {
 		return
 	}
 	if boxes, err := s.lease.wait(); err == nil {
-		r.dismiss(r.hard, partSteps, boxes, false)
+		r.dismiss(s.span.In(r.hard), partSteps, boxes, false)
 	}
+	s.span.End(string(event.NotRun), "")
 }
 
 // slowAcquire is from when on getting a sandbox is waiting, which is worth to be done ahead, rather than work of this

@@ -116,10 +116,18 @@ func (r *run) stopped() string {
 	return r.progress.stopped
 }
 
+// warmMost is the most that warm returns. What the recipe says are sandboxes, of which a sample may need several.
+func (r *run) warmMost() int {
+	if n := r.plan.Pool.Warm; n >= 0 {
+		return n / max(1, len(r.layout.mainBoxes))
+	}
+	return r.plan.Pool.Size
+}
+
 // warm is how many samples are to have their sandboxes acquired beside those that run.
 func (r *run) warm() int {
-	if n := r.plan.Pool.Warm; n >= 0 {
-		return n
+	if r.plan.Pool.Warm >= 0 {
+		return r.warmMost()
 	}
 	if r.stock != nil && r.stock.saves() {
 		return 0 // they come back sooner than new ones come

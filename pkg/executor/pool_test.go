@@ -26,7 +26,8 @@ func TestPoolBoundsSandboxes(t *testing.T) {
 		{"no warm ones", "{size: 3, warm: 0}", "", "[{name: a, run: sleep 0.002}]", 3},
 		{"warm ones", "{size: 2, warm: 3}", "", "[{name: a, run: sleep 0.002}]", 5},
 		{"auto is none where acquiring is quick", "{size: 2}", "", "[{name: a, run: sleep 0.002}]", 2},
-		{"several in a sample", "{size: 2, warm: 1}", "sandboxes: {one: {}, two: {}}\n", "[{name: a, sandbox: one, run: sleep 0.002}, {name: b, sandbox: two, run: 'true'}]", 6},
+		{"warm ones are sandboxes, not samples", "{size: 2, warm: 1}", "sandboxes: {one: {}, two: {}}\n", "[{name: a, sandbox: one, run: sleep 0.002}, {name: b, sandbox: two, run: 'true'}]", 4},
+		{"several in a sample", "{size: 2, warm: 2}", "sandboxes: {one: {}, two: {}}\n", "[{name: a, sandbox: one, run: sleep 0.002}, {name: b, sandbox: two, run: 'true'}]", 6},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

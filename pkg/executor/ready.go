@@ -93,7 +93,7 @@ func (r *readiness) wait(bg *background) outcome {
 		return passed()
 	}
 	limit := r.t.budget.soonest(time.Now(), r.t.s.Ready.Timeout)
-	ctx, cancel := limit.context(r.t.a.run.soft)
+	ctx, cancel := limit.context(r.t.span.In(r.t.a.run.soft))
 	defer cancel()
 	done := bg.done
 	why := ""

@@ -39,13 +39,10 @@ func newStock(r *run) *stock {
 	if r.plan.Pool.Reuse != reuseReset {
 		return nil
 	}
-	size, warm := r.plan.Pool.Size, r.plan.Pool.Warm
-	if warm < 0 {
-		warm = size // which auto does not exceed
-	}
+	size, ahead := r.plan.Pool.Size, r.warmMost()
 	return &stock{
 		run:  r,
-		most: map[string]int{partSteps: (size + warm) * len(r.layout.mainBoxes), partVerify: size * len(r.layout.verifyBoxes)},
+		most: map[string]int{partSteps: (size + ahead) * len(r.layout.mainBoxes), partVerify: size * len(r.layout.verifyBoxes)},
 		held: map[string]int{}, kept: map[string][]*box{}, told: map[string]bool{},
 	}
 }
@@ -132,7 +129,7 @@ func (s *stock) leave(part string, n int) {
 
 // giveBack resets a sandbox and keeps it, or takes it down. well says that nothing went wrong around it.
 func (s *stock) giveBack(ctx context.Context, part string, b *box, well bool) {
-	if !well || !s.wanted(b) || !s.reset(b) {
+	if !well || !s.wanted(b) || !s.reset(ctx, b) {
 		s.run.releaser.one(ctx, b)
 		s.leave(part, 1)
 		return
@@ -151,7 +148,7 @@ func (s *stock) wanted(b *box) bool {
 }
 
 // reset empties the sandbox. An interruption ends the wait.
-func (s *stock) reset(b *box) (done bool) {
+func (s *stock) reset(ctx context.Context, b *box) (done bool) {
 	r, ok := b.sb.(sandbox.Resettable)
 	if !ok {
 		s.mu.Lock()
@@ -160,8 +157,9 @@ func (s *stock) reset(b *box) (done bool) {
 		s.tell("pool.reuse: reset is not needed here: every sample gets new sandboxes, which is stronger")
 		return false
 	}
-	ctx, cancel := context.WithTimeout(s.run.soft, resetTimeout)
+	ctx, cancel := context.WithTimeout(ctx, resetTimeout)
 	defer cancel()
+	defer context.AfterFunc(s.run.soft, cancel)()
 	err := resetBox(ctx, r)
 	if err != nil && s.run.soft.Err() == nil {
 		s.tell(fmt.Sprintf("a sandbox could not be reset and was replaced: %v", cause(err)))

@@ -20,6 +20,14 @@ type sample struct {
 	seq    int64  // in the run
 	made   time.Time
 	lease  *lease // of the first attempt
+	span   Span   // nil: nothing was done for it yet
+}
+
+// trace begins the sample's span, which has its first acquire in it, ahead or not.
+func (s *sample) trace() {
+	if s.span == nil {
+		s.span = s.run.span.Start("sample", "recipe", s.run.layout.recipe.Name, "case", s.id, "sample", strconv.Itoa(s.number))
+	}
 }
 
 // send sends an event about the sample.
@@ -51,6 +59,7 @@ func (s *sample) specs(attempt int) ([]wanted, error) {
 
 // execute runs the sample, repeats it after errors of infrastructure where that is safe, and records its end.
 func (s *sample) execute() event.Verdict {
+	s.trace()
 	start := time.Now()
 	queue := start.Sub(s.made).Seconds()
 	s.send(event.Event{Type: event.TypeSampleStart})
@@ -64,6 +73,7 @@ func (s *sample) execute() event.Verdict {
 		s.run.pace.worked(time.Since(start) - time.Duration(result.Phases["acquire"]*float64(time.Second)))
 		if number > s.run.opts.InfraRetries || !a.mayRepeat() || !sleep(s.run.waiting, infraBackoff(number)) {
 			s.send(event.Event{Type: event.TypeSampleEnd, SampleEnd: &result})
+			s.span.End(string(result.Verdict), result.Message)
 			return result.Verdict
 		}
 		s.send(event.Event{Type: event.TypeInfraRetry, SampleEnd: &result})

@@ -81,7 +81,7 @@ func (t *try) stage() outcome {
 	}
 	start := time.Now()
 	defer func() { t.a.staging.Add(int64(time.Since(start))) }()
-	ctx, cancel := t.a.patience(t.budget)
+	ctx, cancel := t.patience()
 	defer cancel()
 	if o := t.a.firstUse(ctx, t.s.box); o.verdict != event.Passed {
 		return o

@@ -61,8 +61,9 @@ func (a *attempt) step(s *step, b budget) (end *stepEnd) {
 // tries runs a step until a try passes, is not to be repeated, or was the last.
 func (a *attempt) tries(s *step, name string, b budget) *stepEnd {
 	backoff := s.Retry.Backoff
+	span := a.sample.span.Start("step", "step", name, "part", s.part, "sandbox", a.boxName(s.box))
 	for n := 1; ; n++ {
-		t := a.newTry(s, name, n, b)
+		t := a.newTry(s, name, n, b, span)
 		o, running := t.run()
 		if running {
 			return nil

@@ -27,6 +27,7 @@ type try struct {
 	name   string
 	number int
 	budget budget
+	span   Span // the step's
 	box    *box
 	env    environ
 	stdout output
@@ -35,8 +36,8 @@ type try struct {
 	stdin  io.Closer // nil: none
 }
 
-func (a *attempt) newTry(s *step, name string, number int, b budget) *try {
-	t := &try{a: a, s: s, name: name, number: number, budget: b, box: a.boxes[s.box]}
+func (a *attempt) newTry(s *step, name string, number int, b budget, span Span) *try {
+	t := &try{a: a, s: s, name: name, number: number, budget: b, span: span, box: a.boxes[s.box]}
 	file := func(stream string) logFile {
 		return logFile{dir: &a.logs, name: a.run.events.mask.text(name), place: s.index + 1, try: number, stream: stream}
 	}
@@ -73,7 +74,7 @@ func (t *try) run() (o outcome, running bool) {
 		return timedOut(limit, "it was not started"), false
 	}
 	cmd.Stop, cmd.Grace = t.a.run.soft.Done(), termGrace
-	res, err := t.box.exec(t.a.run.hard, cmd, &t.stdout, &t.stderr)
+	res, err := t.box.exec(t.span.In(t.a.run.hard), cmd, &t.stdout, &t.stderr)
 	return t.judge(res, err, limit, false), false
 }
 
@@ -214,7 +215,7 @@ func (t *try) judge(res sandbox.Result, err error, limit bound, stopped bool) (o
 
 // check holds the step's expectations against the outcome.
 func (t *try) check(out *check.Outcome) outcome {
-	ctx, cancel := t.a.patience(t.budget)
+	ctx, cancel := t.patience()
 	defer cancel()
 	out.Fetch = t.fetcher().fetch
 	report, err := check.Step(ctx, t.s.Step, t.a.run.layout.recipe.Dir, *out, t.env.names(), t.a.run.opts.Update != nil)
@@ -255,6 +256,7 @@ func (t *try) end(o outcome) *stepEnd {
 		}
 		o.golden = nil
 	}
+	t.span.End(string(o.verdict), o.message)
 	return t.a.end(t.s, t.name, t.number, o, captures)
 }
 
@@ -265,7 +267,7 @@ func (t *try) captures(o *outcome) map[string]any {
 	}
 	captures := make(map[string]any, len(t.s.Capture))
 	var names expr.Env
-	ctx, cancel := t.a.patience(t.budget)
+	ctx, cancel := t.patience()
 	defer cancel()
 	if o.ran {
 		o.result.Fetch = t.fetcher().fetch
@@ -290,6 +292,12 @@ func (t *try) close() {
 	if t.fetch != nil {
 		t.fetch.close()
 	}
+}
+
+// patience is that of the attempt, for a step.
+func (t *try) patience() (context.Context, context.CancelFunc) {
+	ctx, cancel := t.a.patience(t.budget)
+	return t.span.In(ctx), cancel
 }
 
 // patience is a context for what is done around a command, until the time of the part is over or the run is
