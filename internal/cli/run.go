@@ -15,6 +15,7 @@ import (
 
 	"github.com/sbxrun/sbxrun/internal/check"
 	"github.com/sbxrun/sbxrun/internal/report"
+	"github.com/sbxrun/sbxrun/internal/tracing"
 	"github.com/sbxrun/sbxrun/pkg/event"
 	"github.com/sbxrun/sbxrun/pkg/executor"
 	"github.com/sbxrun/sbxrun/pkg/plan"
@@ -121,6 +122,11 @@ func (f *runFlags) run(ctx context.Context, std stdio, args []string) error {
 	if err != nil {
 		return err
 	}
+	if f.provider.tracing {
+		if r.trace, err = tracing.Start(ctx, id, versionString()); err != nil {
+			return errors.Join(usagef("%v", err), r.close())
+		}
+	}
 	ctx, signals := watchSignals(ctx, func(line string) {
 		if !r.console.Note(line) {
 			fmt.Fprintln(std.err, line)
@@ -148,6 +154,7 @@ type session struct {
 	summary event.Summary
 	sink    event.Sink
 	updates *check.Updates // nil without --update
+	trace   *tracing.Run   // nil without --tracing
 	spool   string
 	started int      // samples
 	secrets []string // the values of all recipes
@@ -209,6 +216,10 @@ func (s *session) runAll(ctx context.Context, f *runFlags, plans []*plan.Plan, s
 	opts := executor.Options{
 		Provider: provider, Sink: s.sink, RunID: s.id, Dir: s.dir,
 		InfraRetries: f.infraRetries, Timeout: f.timeout, Hurry: signals.hurry, Update: s.updates,
+	}
+	if s.trace != nil {
+		opts.Span = s.trace.Span()
+		ctx = opts.Span.In(ctx)
 	}
 	if f.timeout > 0 {
 		opts.Deadline = start.Add(f.timeout)
@@ -290,6 +301,15 @@ func (s *session) finish(ctx context.Context, f *runFlags, failure error) (int, 
 	if failure != nil && !s.outcome.interrupted {
 		if end.Exit = statusOf(failure); end.Exit == exitUsage && s.started > 0 {
 			end.Exit = exitInfra // such as a data file that was changed while it was read
+		}
+	}
+	if s.trace != nil {
+		message := ""
+		if failure != nil {
+			message = failure.Error()
+		}
+		if unsent := s.trace.Close(ctx, message); unsent != nil {
+			failure = errors.Join(failure, s.send(event.Event{Type: event.TypeWarning, Message: unsent.Error()}))
 		}
 	}
 	err := s.send(event.Event{Type: event.TypeRunEnd, RunEnd: &end})

@@ -40,6 +40,8 @@ type where struct {
 	routerNamespace               string
 	caFile, tokenFile             string
 
+	tracing bool // of run alone, but any command reads the profile
+
 	flags *pflag.FlagSet
 	from  map[string]source // of what was said, by the flag's name
 }
@@ -89,7 +91,12 @@ func (w *where) add(cmd *cobra.Command) {
 	f.StringVar(&w.routerNamespace, "router-namespace", "agent-sandbox-system", "kubernetes: the `NAMESPACE` of the router")
 	f.StringVar(&w.caFile, "ca-file", "", "kubernetes: certificates, in `FILE`, that sign the gateway's or the URL's")
 	f.StringVar(&w.tokenFile, "token-file", "", "kubernetes: a bearer token, in `FILE`, for the gateway, the URL or the router")
-	cmd.Flags().AddFlagSet(f)
+	f.BoolVar(&w.tracing, "tracing", false, "send spans by OTLP over HTTP; OTEL_EXPORTER_OTLP_ENDPOINT and its like say where to")
+	f.VisitAll(func(flag *pflag.Flag) {
+		if flag.Name != "tracing" {
+			cmd.Flags().AddFlag(flag)
+		}
+	})
 }
 
 // variable is the environment variable of a flag.
@@ -139,7 +146,7 @@ func (w *where) check() error {
 	}
 	if w.provider == localName {
 		return w.refuse("provider", func(name string) string {
-			if name == "profile" || name == "provider" {
+			if name == "profile" || name == "provider" || name == "tracing" {
 				return ""
 			}
 			return "is for --provider kubernetes, and sandboxes come from this machine"

@@ -29,6 +29,7 @@ type providerFlags struct {
 // addRun adds the flags that only a run has.
 func (f *providerFlags) addRun(cmd *cobra.Command) {
 	f.add(cmd)
+	cmd.Flags().AddFlag(f.flags.Lookup("tracing"))
 	cmd.Flags().BoolVar(&f.allowNoIsolation, "allow-no-isolation", false,
 		"local: let recipes ask for isolation: none, which runs their code on this machine with all your rights")
 }

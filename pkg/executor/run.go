@@ -72,8 +72,9 @@ func Run(ctx context.Context, p *plan.Plan, opts Options) (Result, error) {
 	r := &run{plan: p, opts: opts, layout: newLayout(p.Recipe), soft: soft, hard: hard, waiting: soft}
 	r.events = &events{sink: opts.Sink, mask: newMasker(p.Secrets), recipe: p.Recipe.Name, stop: stop}
 	r.pace.slow = make(chan struct{})
-	if r.span = opts.Span; r.span == nil {
-		r.span = untraced{}
+	r.span = untraced{}
+	if opts.Span != nil {
+		r.span = maskedSpan{opts.Span, r.events.mask}
 	}
 	r.releaser.events = r.events
 	r.stock = newStock(r)

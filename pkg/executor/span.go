@@ -20,6 +20,21 @@ func (s untraced) Start(string, ...string) Span         { return s }
 func (untraced) In(ctx context.Context) context.Context { return ctx }
 func (untraced) End(string, string)                     {}
 
+// maskedSpan keeps secrets out of what is told of a span.
+type maskedSpan struct {
+	Span
+	mask *masker
+}
+
+func (s maskedSpan) Start(name string, attributes ...string) Span {
+	for i := 1; i < len(attributes); i += 2 {
+		attributes[i] = s.mask.text(attributes[i])
+	}
+	return maskedSpan{s.Span.Start(name, attributes...), s.mask}
+}
+
+func (s maskedSpan) End(verdict, message string) { s.Span.End(verdict, s.mask.text(message)) }
+
 // endSpan ends a span with an error, or without.
 func endSpan(s Span, err error) {
 	message := ""
