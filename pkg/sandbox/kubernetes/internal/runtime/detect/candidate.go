@@ -1,0 +1,134 @@
+package detect
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/sbxrun/sbxrun/pkg/sandbox"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/connect"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/runtime/part"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/runtime/sandboxd"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/shell"
+)
+
+// PythonPort is where the Python runtime listens where nothing else is said.
+const PythonPort = 8888
+
+// candidate is one runtime that may be there.
+type candidate struct {
+	Found
+	within time.Duration // for all of its answers
+	again  bool          // it is sure to be there, and may only not have started yet
+	probe  func(context.Context) (reason string, err error)
+}
+
+// answer is what came of asking.
+type answer struct {
+	Found
+	err error
+}
+
+func (c candidate) answer(ctx context.Context) answer {
+	ctx, cancel := context.WithTimeoutCause(ctx, c.within, fmt.Errorf("no answer within %v", c.within))
+	defer cancel()
+	var last error
+	for {
+		reason, err := c.probe(ctx)
+		switch {
+		case err == nil:
+			c.Reason = reason
+			return answer{c.Found, nil}
+		case ctx.Err() != nil:
+			return answer{c.Found, errors.Join(context.Cause(ctx), last)}
+		case !c.again || final(err):
+			return answer{c.Found, err}
+		}
+		last = err
+		select {
+		case <-ctx.Done():
+		case <-time.After(patience):
+		}
+	}
+}
+
+func final(err error) bool {
+	e, ok := errors.AsType[*sandbox.Error](err)
+	return ok && e.Kind != sandbox.KindUnavailable
+}
+
+// servers are the runtimes that listen on a port, the likeliest first.
+func (o Options) servers() []candidate {
+	python, daemon := o.Target, o.Target
+	python.Port = cmp.Or(o.Target.Port, PythonPort)
+	daemon.Port = cmp.Or(o.Target.Port, sandboxd.DefaultPort)
+	list := []candidate{
+		o.server(Python, python.Port, func(ctx context.Context) (string, error) { return health(ctx, o.Connector, python) }),
+		o.server(Sandboxd, daemon.Port, func(ctx context.Context) (reason string, err error) {
+			t := sandboxd.New(o.Connector, daemon)
+			defer func() { err = errors.Join(err, t.Close()) }()
+			return run(ctx, t)
+		}),
+	}
+	if list[1].again && !list[0].again {
+		slices.Reverse(list)
+	}
+	return list
+}
+
+func (o Options) server(runtime string, port int, probe func(context.Context) (string, error)) candidate {
+	c := candidate{Found: Found{Runtime: runtime, Port: port}, within: limit, probe: probe}
+	if slices.Contains(o.Ports, port) {
+		c.within, c.again = settle, true
+	}
+	return c
+}
+
+// exec is what needs no server.
+func (o Options) exec() candidate {
+	return candidate{Found: Found{Runtime: Exec}, within: lastly, again: true, probe: func(ctx context.Context) (string, error) {
+		return run(ctx, o.Exec)
+	}}
+}
+
+// run shows that commands run.
+func run(ctx context.Context, t shell.Transport) (string, error) {
+	r, err := t.Run(ctx, []string{"true"})
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("`true` ended with status %d", r.Exit), nil
+}
+
+// health asks the Python runtime how it is: GET / of examples/python-runtime-sandbox/main.py in sigs.k8s.io/agent-sandbox.
+func health(ctx context.Context, c connect.Connector, t connect.Target) (string, error) {
+	route, err := c.Route(ctx, t)
+	if err != nil {
+		return "", err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, route.URL+"/", nil)
+	if err != nil {
+		return "", err
+	}
+	req.Header = route.Header.Clone()
+	resp, err := route.Client.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
+	if err != nil {
+		return "", err
+	}
+	var is struct{ Status string }
+	if resp.StatusCode != http.StatusOK || json.Unmarshal(body, &is) != nil || is.Status != "ok" {
+		return "", fmt.Errorf("GET / answers %s %s", resp.Status, part.Cut(string(body)))
+	}
+	return "GET / answers that its status is ok", nil
+}

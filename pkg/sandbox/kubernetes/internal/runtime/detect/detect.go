@@ -1,0 +1,113 @@
+// Package detect finds the runtime of a sandbox for which the recipe says `auto`. It asks what is cheapest first, and
+// asks the next when that does not answer at once: a wrong guess costs a moment, not a time limit. What it finds holds for
+// all pods of the same template, for which the caller keeps it.
+package detect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/sbxrun/sbxrun/pkg/sandbox"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/connect"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/shell"
+)
+
+// The runtimes, as recipes name them.
+const (
+	Python   = "python"
+	Sandboxd = "sandboxd"
+	Exec     = "exec"
+)
+
+// Options of Detect.
+type Options struct {
+	Connector connect.Connector
+	// Target is the sandbox; its port is the runtime's where the recipe says one, else zero.
+	Target connect.Target
+	// Ports are those that the pod's containers declare, where they are known: what listens there is asked first, and may
+	// take its time to start.
+	Ports []int
+	// Exec is the sandbox by pods/exec, the last resort.
+	Exec shell.Transport
+}
+
+// Found is the runtime of a sandbox.
+type Found struct {
+	Runtime string
+	Port    int    // zero for Exec
+	Reason  string // what showed it, for people
+}
+
+func (f Found) String() string {
+	if f.Port == 0 {
+		return f.Runtime
+	}
+	return fmt.Sprintf("%s on port %d", f.Runtime, f.Port)
+}
+
+// Times of the search.
+const (
+	patience = 300 * time.Millisecond // until the next is asked as well
+	limit    = 2 * time.Second        // for an answer
+	settle   = 4 * time.Second        // for an answer of a server that the pod declares, and that may still be starting
+	lastly   = 20 * time.Second       // for pods/exec
+)
+
+// Detect finds the runtime. The error is a *sandbox.Error that names what was asked and how each answered, or ctx's cause.
+func Detect(ctx context.Context, o Options) (Found, error) {
+	// What all sandboxes share may have to be made first. Where it cannot, the question below gets the same error.
+	_ = o.Connector.Ready(ctx)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	servers := o.servers()
+	answers := make(chan answer, len(servers))
+	asked := 0
+	ask := func() {
+		if asked < len(servers) {
+			c := servers[asked]
+			asked++
+			go func() { answers <- c.answer(ctx) }()
+		}
+	}
+	ask()
+	var failed []answer
+	for len(failed) < len(servers) {
+		select {
+		case a := <-answers:
+			if a.err == nil {
+				return a.Found, nil
+			}
+			failed = append(failed, a)
+			ask()
+		case <-time.After(patience):
+			ask()
+		case <-ctx.Done():
+			return Found{}, context.Cause(ctx)
+		}
+	}
+	a := o.exec().answer(ctx)
+	switch {
+	case a.err == nil:
+		return a.Found, nil
+	case ctx.Err() != nil:
+		return Found{}, context.Cause(ctx)
+	}
+	return Found{}, o.nothing(append(failed, a))
+}
+
+// nothing is the error where no runtime answers.
+func (o Options) nothing(failed []answer) error {
+	var all strings.Builder
+	kind := sandbox.KindUnavailable
+	for _, a := range failed {
+		fmt.Fprintf(&all, "; %s: %v", a.Found, a.err)
+		if e, ok := errors.AsType[*sandbox.Error](a.err); ok && a.Runtime == Exec {
+			kind = e.Kind
+		}
+	}
+	return &sandbox.Error{Op: "detect", ID: o.Target.Sandbox, Kind: kind, Err: fmt.Errorf(
+		"no runtime answers in pod %s; name it, and its port if it has another, with the sandbox's runtime and port%s", o.Target.Pod, &all)}
+}
