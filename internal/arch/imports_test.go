@@ -41,6 +41,8 @@ var rules = []rule{
 		"it runs on any provider and is shown by any report, so it knows none"},
 	{"pkg/sandbox/sandboxtest/...", []string{"pkg/sandbox", "pkg/sandbox/sandboxtest/..."}, nil, "the conformance suite is for providers of other modules too"},
 	{"pkg/sandbox/local/...", []string{"pkg/sandbox", "pkg/sandbox/local/..."}, nil, "a provider keeps the contract and knows nothing of recipes and results"},
+	{"pkg/sandbox/kubernetes/...", []string{"pkg/sandbox", "pkg/sandbox/kubernetes/..."}, nil, "a provider keeps the contract and knows nothing of recipes and results"},
+	{"internal/tracing", []string{"pkg/executor", "pkg/event"}, nil, "it is a sink of spans: what is run, and where, it does not know"},
 	{"internal/report", []string{"pkg/event"}, nil, "a report is a function of recorded events, so that it can be made again"},
 	{"internal/arch", nil, []string{}, "it is this test"},
 	{"internal/bench/...", []string{"pkg/...", "internal/..."}, nil, "it measures everything"},
@@ -55,8 +57,13 @@ var bans = []struct {
 	except []string
 	reason string
 }{
-	{"k8s.io/client-go", nil, "the client of Kubernetes is large; it belongs in the Kubernetes provider alone"},
-	{"google.golang.org/grpc", nil, "as client-go"},
+	{"k8s.io/client-go", []string{"pkg/sandbox/kubernetes/..."}, "the client of Kubernetes is large; it belongs in the Kubernetes provider alone"},
+	{"k8s.io/api", []string{"pkg/sandbox/kubernetes/..."}, "as client-go"},
+	{"sigs.k8s.io/agent-sandbox", []string{"pkg/sandbox/kubernetes/..."}, "as client-go"},
+	{"google.golang.org/grpc", []string{"pkg/sandbox/kubernetes/..."}, "as client-go"},
+	{"github.com/hashicorp/go-retryablehttp", []string{"pkg/sandbox/kubernetes/..."}, "as client-go"},
+	{"go.opentelemetry.io/otel/sdk", []string{"internal/tracing"}, "providers only carry a trace on; one package sends it"},
+	{"go.opentelemetry.io/otel/exporters", []string{"internal/tracing"}, "as the SDK"},
 	{"github.com/spf13/cobra", []string{"internal/cli"}, "the command line is one package"},
 	{"github.com/expr-lang/expr", []string{"internal/expr"}, "the language is chosen in one package"},
 	{"gopkg.in/yaml.v3", []string{"pkg/recipe", "pkg/plan", "internal/cli"}, "YAML is read where recipes, rows and --set values come in"},
@@ -110,6 +117,11 @@ func TestRules(t *testing.T) {
 		{"pkg/sandbox/local/internal/x", module + "/pkg/plan", false},
 		{"internal/cli", module + "/pkg/sandbox/local", true},
 		{"internal/cli", "k8s.io/client-go/rest", false},
+		{"pkg/sandbox/kubernetes/internal/claim", "k8s.io/client-go/rest", true},
+		{"pkg/sandbox/kubernetes/internal/claim", module + "/pkg/sandbox/local", false},
+		{"pkg/sandbox/local", "sigs.k8s.io/agent-sandbox/api/v1beta1", false},
+		{"pkg/executor", "go.opentelemetry.io/otel/sdk/trace", false},
+		{"pkg/executor", module + "/internal/tracing", false},
 		{"internal/cli", "k8s.io/apimachinery/pkg/api/resource", true},
 		{"pkg/recipe", "github.com/spf13/cobra", false},
 	}

@@ -2,7 +2,7 @@ package tracing_test
 
 import (
 	"context"
-	"io"
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -10,37 +10,59 @@ import (
 	"testing"
 
 	"go.opentelemetry.io/otel/propagation"
-	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
-	traces "go.opentelemetry.io/proto/otlp/trace/v1"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/sbxrun/sbxrun/internal/tracing"
 )
 
-// collect is a collector that keeps what it gets.
-func collect(t *testing.T) (spans func() map[string]*traces.Span, service func() string) {
+// attributes, a span and a request, as OTLP/JSON has them (opentelemetry-proto, collector/trace/v1).
+type attributes []struct {
+	Key   string
+	Value struct{ StringValue string }
+}
+
+type span struct {
+	TraceID, SpanID, ParentSpanID, Name string
+	Attributes                          attributes
+	Status                              struct {
+		Code    int // 1: ok, 2: error
+		Message string
+	}
+}
+
+type request struct {
+	ResourceSpans []struct {
+		Resource   struct{ Attributes attributes }
+		ScopeSpans []struct{ Spans []span }
+	}
+}
+
+func (a attributes) text() string {
+	var all []string
+	for _, v := range a {
+		all = append(all, v.Key+"="+v.Value.StringValue)
+	}
+	return strings.Join(all, " ")
+}
+
+// collect is a collector that keeps what it gets, by the names of spans.
+func collect(t *testing.T) func() (spans map[string]span, resource string) {
 	t.Helper()
 	var mu sync.Mutex
-	got, name := map[string]*traces.Span{}, ""
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		var request collector.ExportTraceServiceRequest
-		if err == nil {
-			err = proto.Unmarshal(body, &request)
-		}
-		if err != nil || r.URL.Path != "/v1/traces" {
+	got, about := map[string]span{}, ""
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		var req request
+		if err := json.NewDecoder(r.Body).Decode(&req); err != nil || r.URL.Path != "/v1/traces" {
 			t.Errorf("%s: %v", r.URL.Path, err)
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		for _, rs := range request.ResourceSpans {
-			for _, a := range rs.Resource.Attributes {
-				if a.Key == "service.name" {
-					name = a.Value.GetStringValue()
-				}
-			}
+		for _, rs := range req.ResourceSpans {
+			about = rs.Resource.Attributes.text()
 			for _, ss := range rs.ScopeSpans {
 				for _, s := range ss.Spans {
+					for _, id := range []*string{&s.TraceID, &s.SpanID, &s.ParentSpanID} {
+						*id = strings.ToLower(*id) // hexadecimal digits of either case
+					}
 					got[s.Name] = s
 				}
 			}
@@ -48,13 +70,14 @@ func collect(t *testing.T) (spans func() map[string]*traces.Span, service func()
 	}))
 	t.Cleanup(server.Close)
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", server.URL)
-	return func() map[string]*traces.Span { mu.Lock(); defer mu.Unlock(); return got },
-		func() string { mu.Lock(); defer mu.Unlock(); return name }
+	t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")
+	return func() (map[string]span, string) { mu.Lock(); defer mu.Unlock(); return got, about }
 }
 
 func TestSpans(t *testing.T) {
-	spans, service := collect(t)
+	collected := collect(t)
 	t.Setenv("TRACEPARENT", "00-0102030405060708090a0b0c0d0e0f10-1112131415161718-01")
+	t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "team=a")
 	r, err := tracing.Start(t.Context(), "r1", "v1")
 	if err != nil {
 		t.Fatal(err)
@@ -68,29 +91,25 @@ func TestSpans(t *testing.T) {
 	if err := r.Close(t.Context(), ""); err != nil {
 		t.Fatal(err)
 	}
-	all := spans()
-	if len(all) != 3 || service() != "sbxrun" {
-		t.Fatalf("%d spans of %s: %v", len(all), service(), all)
-	}
+	all, about := collected()
 	run, sampled, stepped := all["run"], all["sample"], all["step"]
-	if string(run.TraceId) != "\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\x10" || string(run.ParentSpanId) != "\x11\x12\x13\x14\x15\x16\x17\x18" {
-		t.Errorf("the run is not in the trace of TRACEPARENT: %v", run)
+	if len(all) != 3 || !strings.Contains(about, "service.name=sbxrun") || !strings.Contains(about, "team=a") {
+		t.Fatalf("spans %v of %s", all, about)
 	}
-	if string(sampled.ParentSpanId) != string(run.SpanId) || string(stepped.ParentSpanId) != string(sampled.SpanId) {
-		t.Errorf("not nested: %v", all)
+	if run.TraceID != "0102030405060708090a0b0c0d0e0f10" || run.ParentSpanID != "1112131415161718" {
+		t.Errorf("the run is not in the trace of TRACEPARENT: %+v", run)
 	}
-	if want := "00-0102030405060708090a0b0c0d0e0f10-"; !strings.HasPrefix(header["traceparent"], want) {
-		t.Errorf("requests carry %q", header)
+	if sampled.ParentSpanID != run.SpanID || stepped.ParentSpanID != sampled.SpanID {
+		t.Errorf("not nested: %+v", all)
 	}
-	if stepped.Status.Code != traces.Status_STATUS_CODE_ERROR || stepped.Status.Message != "exit status 1" || sampled.Status.Code != traces.Status_STATUS_CODE_OK {
-		t.Errorf("%v, %v", stepped.Status, sampled.Status)
+	if want := "00-" + run.TraceID + "-" + stepped.SpanID + "-01"; header["traceparent"] != want {
+		t.Errorf("requests carry %q, want %s", header, want)
 	}
-	attributes := map[string]string{}
-	for _, a := range append(sampled.Attributes, stepped.Attributes...) {
-		attributes[a.Key] += a.Value.GetStringValue()
+	if stepped.Status.Code != 2 || stepped.Status.Message != "exit status 1" || sampled.Status.Code != 1 {
+		t.Errorf("%+v, %+v", stepped.Status, sampled.Status)
 	}
-	if attributes["sbxrun.case"] != "a" || attributes["sbxrun.step"] != "build" || attributes["sbxrun.verdict"] != "passedfailed" {
-		t.Errorf("%v", attributes)
+	if got := sampled.Attributes.text() + " " + stepped.Attributes.text(); got != "sbxrun.case=a sbxrun.sample=1 sbxrun.verdict=passed sbxrun.step=build sbxrun.verdict=failed" {
+		t.Errorf("attributes %s", got)
 	}
 }
 
