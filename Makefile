@@ -4,8 +4,10 @@ GO ?= go
 # Inputs rather than seconds: the end of its time fails a fuzz test whose input is still running.
 FUZZTIME ?= 10000x
 BENCHFLAGS ?=
+# Flags of the end-to-end tests, such as -test.run TestFaults -test.v
+E2EFLAGS ?=
 
-.PHONY: build test golden lint bench fuzz cluster-up cluster-down help
+.PHONY: build test golden lint bench fuzz cluster-up cluster-down e2e help
 
 build: ## build bin/sbxrun
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/sbxrun ./cmd/sbxrun
@@ -17,7 +19,8 @@ golden: ## run the tests that compare with golden files, and write what came out
 	$(GO) test $$(grep -rl --include='*_test.go' 'flag.Bool("update"' . | xargs -n1 dirname | sort -u) -update
 
 lint: bin/golangci-lint ## check format and style, and look for defects
-	bin/golangci-lint run ./...
+	bin/golangci-lint run --build-tags e2e ./...
+	cd test/cluster && ../../bin/golangci-lint run ./...
 
 bench: ## measure the time budgets, each beside its other side; BENCHFLAGS=-strict fails on a missed one
 	$(GO) run ./internal/bench $(BENCHFLAGS)
@@ -35,6 +38,12 @@ cluster-up: bin/cluster ## start a real Kubernetes with Agent Sandbox on this ma
 
 cluster-down: bin/cluster ## end it; what was built for it stays in the cache
 	bin/cluster down
+
+e2e: build bin/cluster ## run the end-to-end tests in the cluster of cluster-up, or in the one that KUBECONFIG names
+	CGO_ENABLED=0 $(GO) test -c -tags e2e -trimpath -ldflags='-s -w' -o bin/e2e.test ./test/e2e
+	cd test/e2e && export SBXRUN_BINARY=../../bin/sbxrun && \
+	if [ -n "$$KUBECONFIG" ]; then ../../bin/e2e.test -test.timeout 30m -test.parallel 6 -test.skip '^TestOwn' $(E2EFLAGS); \
+	else ../../bin/cluster exec ../../bin/e2e.test -test.timeout 30m -test.parallel 6 $(E2EFLAGS); fi
 
 help: ## list what make can do here
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16

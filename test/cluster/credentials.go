@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"strings"
 	"time"
 )
 
@@ -47,15 +48,15 @@ func (c *cluster) makeCredentials(context.Context) error {
 	if err := c.writePEM("sa.key", "RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(tokens)); err != nil {
 		return err
 	}
-	var known string
+	var known strings.Builder
 	for user, file := range map[string]string{"component": "component.kubeconfig", "admin": "kubeconfig"} {
 		token := rand.Text()
-		known += fmt.Sprintf("%s,%s,%s,system:masters\n", token, user, user)
+		fmt.Fprintf(&known, "%s,%s,%s,system:masters\n", token, user, user)
 		if err := c.write(file, kubeconfig(ca, user, token)); err != nil {
 			return err
 		}
 	}
-	return c.write("pki/tokens.csv", []byte(known))
+	return c.write("pki/tokens.csv", []byte(known.String()))
 }
 
 func kubeconfig(ca *authority, user, token string) []byte {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -87,10 +88,11 @@ func (c *cluster) makeRoot(ctx context.Context) error {
 	return os.WriteFile(done, []byte(debian), 0o644)
 }
 
-// image makes an image of files and hands it to the cluster's containerd; an image of this name is replaced.
-func (c *cluster) image(ctx context.Context, name string, files []string) error {
+// image makes an image of static programs on top of the Debian root, and hands it to the cluster's containerd; an image
+// of this name is replaced.
+func (c *cluster) image(ctx context.Context, name string, programs []string) error {
 	if !exists(c.kubeconfig()) {
-		return fmt.Errorf("no cluster is up: make cluster-up")
+		return errors.New("no cluster is up: make cluster-up")
 	}
 	work, err := os.MkdirTemp(c.home, "image-")
 	if err != nil {
@@ -98,14 +100,14 @@ func (c *cluster) image(ctx context.Context, name string, files []string) error 
 	}
 	defer os.RemoveAll(work)
 	layer, to := filepath.Join(work, "layer"), map[string]string{}
-	for _, f := range files {
-		to[filepath.Base(f)] = f
+	for _, f := range programs {
+		to[filepath.Join("usr/local/bin", filepath.Base(f))] = f
 	}
 	if err := place(layer, to); err != nil {
 		return err
 	}
 	archive := filepath.Join(work, "image.tar")
-	img := image{Name: name, Config: config{Entrypoint: []string{"/" + filepath.Base(files[0])}, User: "1000", Env: []string{"PATH=/", "HOME=/tmp"}}, Layers: []string{layer}}
+	img := image{Name: name, Config: config{Entrypoint: []string{filepath.Base(programs[0])}, User: "1000", Env: []string{path}}, Layers: []string{c.path("root"), layer}}
 	if err := pack(ctx, archive, work, []image{img}); err != nil {
 		return err
 	}

@@ -85,8 +85,11 @@ func (c *cluster) released(ctx context.Context) ([]byte, error) {
 		filepath.Join(sandboxes, "k8s/extensions.controller.yaml"),
 	} {
 		files, err := filepath.Glob(pattern)
-		if err != nil || len(files) == 0 {
-			return nil, fmt.Errorf("no manifests at %s: %v", pattern, err)
+		if err == nil && len(files) == 0 {
+			err = fs.ErrNotExist
+		}
+		if err != nil {
+			return nil, fmt.Errorf("manifests %s: %w", pattern, err)
 		}
 		for _, f := range files {
 			data, err := os.ReadFile(f)

@@ -24,18 +24,15 @@ const usage = `usage: cluster COMMAND
   down               end every process of the cluster and delete its state; built programs and images stay
   build              only build programs and images
   exec COMMAND...    run a command in the cluster's network namespace, with KUBECONFIG set
-  image NAME FILE... make FILEs, at their base names in /, an image that pods of the cluster can name
+  image NAME FILE... make an image of Debian with FILEs in /usr/local/bin, which pods of the cluster can name
   stop NAME          end one component (etcd, kube-apiserver, kubelet ...), as a fault would
   start NAME         start it again
 `
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
 	err := run(ctx, os.Args[1:])
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok && len(os.Args) > 1 && os.Args[1] == "exec" {
-		os.Exit(exit.ExitCode())
-	}
+	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "cluster:", err)
 		os.Exit(1)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -35,7 +36,7 @@ func (c *cluster) start(name string, argv ...string) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	go cmd.Wait() // or an early death would look like life: kill(2) reaches zombies
+	go func() { _ = cmd.Wait() }() // or a death would go unseen: a zombie still has a process id
 	p := process{PID: cmd.Process.Pid, Argv: argv}
 	if p.Started, err = startTime(p.PID); err != nil {
 		return fmt.Errorf("%s ended at once: %w", name, err)
@@ -113,7 +114,7 @@ func startTime(pid int) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	fields := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
+	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
 	if len(fields) < 20 || fields[0] == "Z" || fields[0] == "X" {
 		return "", fmt.Errorf("process %d has ended", pid)
 	}

@@ -63,7 +63,7 @@ func (w *world) startAs(kubeconfig string, args ...string) *started {
 	}
 	s.cmd = exec.Command(binary, args...)
 	s.cmd.Dir = filepath.Dir(s.dir)
-	s.cmd.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig, "NO_COLOR=1")
+	s.cmd.Env = append(append(os.Environ(), "KUBECONFIG="+kubeconfig, "NO_COLOR=1"), w.env...)
 	s.cmd.Stdout, s.cmd.Stderr = &s.out, &s.out
 	if err := s.cmd.Start(); err != nil {
 		w.t.Fatal(err)

@@ -19,11 +19,13 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/client-go/dynamic"
 )
 
 // The resources that tests make or look at.
 var (
 	namespaces = schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}
+	volumes    = schema.GroupVersionResource{Version: "v1", Resource: "persistentvolumes"}
 	pods       = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
 	services   = schema.GroupVersionResource{Version: "v1", Resource: "services"}
 	accounts   = schema.GroupVersionResource{Version: "v1", Resource: "serviceaccounts"}
@@ -39,7 +41,7 @@ var (
 )
 
 var kinds = map[string]schema.GroupVersionResource{
-	"Pod": pods, "ServiceAccount": accounts, "ConfigMap": configMaps, "Role": roles, "RoleBinding": bindings,
+	"Pod": pods, "PersistentVolume": volumes, "ServiceAccount": accounts, "ConfigMap": configMaps, "Role": roles, "Job": jobs, "RoleBinding": bindings,
 	"SandboxTemplate": templates, "SandboxWarmPool": warmPools,
 }
 
@@ -54,6 +56,7 @@ var templatesYAML string
 type world struct {
 	t    *testing.T
 	name string
+	env  []string // added to what sbxrun sees
 }
 
 func answers(ctx context.Context) error {
@@ -78,33 +81,35 @@ func newWorld(t *testing.T, pools ...any) *world {
 	w.make(namespaces, &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": w.name, "labels": map[string]any{"sbxrun-e2e": runID}},
 	}})
-	t.Cleanup(func() {
-		err := api.Resource(namespaces).Delete(context.Background(), w.name, metav1.DeleteOptions{})
-		if err != nil && !apierrors.IsNotFound(err) {
-			t.Errorf("deleting the namespace of the test: %v", err)
-		}
-	})
-	w.apply(strings.NewReplacer("PYTHON", set.python, "SANDBOXD", set.sandboxd, "PLAIN", set.plain).Replace(templatesYAML))
+	w.apply(templatesFor())
 	for i := 0; i < len(pools); i += 2 {
 		w.pool(pools[i].(string), pools[i+1].(int))
 	}
 	return w
 }
 
+// templatesFor are the templates with this cluster's images.
+func templatesFor() string {
+	return strings.NewReplacer("PYTHON", set.python, "SANDBOXD", set.sandboxd, "PLAIN", set.plain).Replace(templatesYAML)
+}
+
+// in is the world for a subtest.
+func (w *world) in(t *testing.T) *world { return &world{t, w.name, w.env} }
+
 // make makes one object, in the test's namespace where it has one.
 func (w *world) make(resource schema.GroupVersionResource, object *unstructured.Unstructured) {
 	w.t.Helper()
-	var err error
-	if resource == namespaces {
-		_, err = api.Resource(resource).Create(w.t.Context(), object, metav1.CreateOptions{})
-	} else {
-		namespace := object.GetNamespace()
-		if namespace == "" {
-			namespace = w.name
-		}
-		_, err = api.Resource(resource).Namespace(namespace).Create(w.t.Context(), object, metav1.CreateOptions{})
+	client := dynamic.ResourceInterface(api.Resource(resource).Namespace(w.name))
+	if resource == namespaces || resource == volumes {
+		client = api.Resource(resource)
+		w.t.Cleanup(func() {
+			err := client.Delete(context.Background(), object.GetName(), metav1.DeleteOptions{})
+			if err != nil && !apierrors.IsNotFound(err) {
+				w.t.Errorf("deleting %s %s: %v", object.GetKind(), object.GetName(), err)
+			}
+		})
 	}
-	if err != nil {
+	if _, err := client.Create(w.t.Context(), object, metav1.CreateOptions{}); err != nil {
 		w.t.Fatalf("making %s %s: %v", object.GetKind(), object.GetName(), err)
 	}
 }
@@ -172,7 +177,7 @@ func within(limit time.Duration, f func() error) error {
 	}
 }
 
-// names lists what there is of a resource, as the cluster's administrator.
+// list is what there is of a resource, as the cluster's administrator.
 func (w *world) list(resource schema.GroupVersionResource) []unstructured.Unstructured {
 	w.t.Helper()
 	list, err := api.Resource(resource).Namespace(w.name).List(context.Background(), metav1.ListOptions{})
@@ -182,16 +187,16 @@ func (w *world) list(resource schema.GroupVersionResource) []unstructured.Unstru
 	return list.Items
 }
 
-// left names what sbxrun has left in the namespace. Sandboxes of the test's own pools, and policies that the controller
-// writes for templates, are not sbxrun's.
-func (w *world) left() []string {
+// left names what sbxrun has left in the namespace. What the test made is not sbxrun's, nor are sandboxes of the test's
+// pools and policies that the controller writes for its templates.
+func (w *world) left(made ...string) []string {
 	w.t.Helper()
 	var left []string
-	templateNames := []string{"python", "sandboxd", "plain", "service"}
+	made = append(made, "python", "sandboxd", "plain", "service")
 	for _, resource := range []schema.GroupVersionResource{claims, sandboxes, templates, warmPools, policies, leases} {
 		for _, object := range w.list(resource) {
-			if slices.Contains(templateNames, object.GetName()) || slices.ContainsFunc(object.GetOwnerReferences(), func(o metav1.OwnerReference) bool {
-				return o.Kind == "SandboxWarmPool" && slices.Contains(templateNames, o.Name) || o.Kind == "SandboxTemplate" && slices.Contains(templateNames, o.Name)
+			if slices.Contains(made, object.GetName()) || slices.ContainsFunc(object.GetOwnerReferences(), func(o metav1.OwnerReference) bool {
+				return (o.Kind == "SandboxWarmPool" || o.Kind == "SandboxTemplate") && slices.Contains(made, o.Name)
 			}) {
 				continue
 			}
@@ -203,15 +208,15 @@ func (w *world) left() []string {
 
 // clean checks that nothing is left. Claims and sandboxes must be gone by the time that sbxrun ends; what the cluster's
 // own garbage collector takes after the Lease that owned it has a moment.
-func (w *world) clean() {
+func (w *world) clean(made ...string) {
 	w.t.Helper()
-	for _, name := range w.left() {
+	for _, name := range w.left(made...) {
 		if strings.HasPrefix(name, "sandboxclaims/") {
 			w.t.Errorf("%s is left when sbxrun has ended", name)
 		}
 	}
 	if err := within(20*time.Second, func() error {
-		if left := w.left(); len(left) > 0 {
+		if left := w.left(made...); len(left) > 0 {
 			return fmt.Errorf("left: %v", left)
 		}
 		return nil

@@ -1,0 +1,192 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+var jobs = schema.GroupVersionResource{Group: "batch", Version: "v1", Resource: "jobs"}
+
+// shippedNamespace is that of the manifests of deploy/.
+const shippedNamespace = "sbxrun"
+
+// TestDeploy applies what ships in deploy/ as its README says, and runs it: with no more rights than rbac/ gives, a Job, the
+// shards and their report, and the conformance suite from inside the cluster.
+func TestDeploy(t *testing.T) {
+	t.Parallel()
+	selfImage(t)
+	w := &world{t: t, name: shippedNamespace}
+	w.kubectl("apply", "rbac")
+	t.Cleanup(func() { w.kubectl("delete", "rbac") })
+	w.apply(templatesFor())
+	for _, pool := range []string{"python", "plain", "sandboxd", "service"} {
+		w.pool(pool, 2)
+	}
+	t.Run("job", func(t *testing.T) {
+		w := w.in(t)
+		w.kubectl("apply", "job")
+		w.completes("sbxrun", "1 passed")
+	})
+	t.Run("shards", func(t *testing.T) {
+		w := w.in(t)
+		w.volume("results")
+		w.kubectl("apply", "shards")
+		w.completes("sbxrun-shards", "")
+		w.kubectl("apply", "merge")
+		w.completes("sbxrun-merge", "9 passed")
+	})
+	t.Run("inside", func(t *testing.T) {
+		w := w.in(t)
+		w.apply(fmt.Sprintf(`
+apiVersion: batch/v1
+kind: Job
+metadata: {name: inside}
+spec:
+  backoffLimit: 0
+  template:
+    spec:
+      serviceAccountName: sbxrun
+      restartPolicy: Never
+      containers:
+      - name: e2e
+        image: %s
+        command: [e2e.test, -test.run, ^TestInside$, -test.failfast]
+        env: [{name: SBXRUN_E2E_INSIDE, value: %s}]
+`, set.self, w.name))
+		w.completes("inside", "PASS")
+	})
+	w.clean()
+}
+
+// kubectl applies or deletes a folder of deploy/ through a kustomization that sets the image.
+func (w *world) kubectl(verb, folder string) {
+	w.t.Helper()
+	dir := w.t.TempDir()
+	base, err := filepath.Rel(dir, absolute(w.t, "../../deploy/"+folder))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	name, tag, _ := cutTag(set.self)
+	text := fmt.Sprintf("resources: [%s]\nimages: [{name: sbxrun, newName: %s, newTag: %q}]\n", base, name, tag)
+	if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(text), 0o644); err != nil {
+		w.t.Fatal(err)
+	}
+	args := []string{verb, "-k", dir}
+	if verb == "delete" {
+		args = append(args, "--wait=false")
+	}
+	if out, err := exec.Command("kubectl", args...).CombinedOutput(); err != nil {
+		w.t.Errorf("kubectl %s: %v\n%s", verb, err, out)
+	}
+}
+
+func cutTag(image string) (name, tag string, found bool) {
+	i := strings.LastIndexByte(image, ':')
+	if i < strings.LastIndexByte(image, '/') || i < 0 {
+		return image, "latest", false
+	}
+	return image[:i], image[i+1:], true
+}
+
+// completes waits until a job is complete; its log has to have a text.
+func (w *world) completes(job, says string) {
+	w.t.Helper()
+	w.eventually("job "+job+" ends", func() error {
+		j, err := api.Resource(jobs).Namespace(w.name).Get(w.t.Context(), job, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		if !isTrue(j, "Complete") && !isTrue(j, "Failed") {
+			return fmt.Errorf("%v", j.Object["status"])
+		}
+		if log := w.logs(job); isTrue(j, "Failed") || !strings.Contains(log, says) {
+			w.t.Fatalf("job %s, want %q in its log:\n%v\n%s", job, says, j.Object["status"], log)
+		}
+		return nil
+	})
+}
+
+// logs are those of all pods of a job.
+func (w *world) logs(job string) string {
+	w.t.Helper()
+	var all strings.Builder
+	for _, p := range w.list(pods) {
+		if p.GetLabels()["batch.kubernetes.io/job-name"] == job {
+			log, err := get("/api/v1/namespaces/" + w.name + "/pods/" + p.GetName() + "/log")
+			fmt.Fprintf(&all, "%s: %v\n%s\n", p.GetName(), err, log)
+		}
+	}
+	return all.String()
+}
+
+// volume makes a volume for a claim of this name, where the cluster is test/cluster's; others have a storage class.
+func (w *world) volume(claim string) {
+	w.t.Helper()
+	if own == nil {
+		return
+	}
+	dir := filepath.Join(own.state, "volumes", runID+"-"+claim)
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o777); err != nil { // past the umask: pods of any user write there
+		w.t.Fatal(err)
+	}
+	w.apply(strings.NewReplacer("NAMESPACE", w.name, "NAME", "e2e-"+runID+"-"+claim, "CLAIM", claim, "DIR", dir).Replace(`
+apiVersion: v1
+kind: PersistentVolume
+metadata: {name: NAME}
+spec:
+  accessModes: [ReadWriteMany]
+  capacity: {storage: 1Gi}
+  claimRef: {namespace: NAMESPACE, name: CLAIM}
+  hostPath: {path: DIR}
+`))
+}
+
+var imageOnce sync.Once
+
+// selfImage makes the image of this checkout where the cluster is test/cluster's.
+func selfImage(t *testing.T) {
+	t.Helper()
+	imageOnce.Do(func() {
+		if own == nil {
+			return // it was said
+		}
+		self, err := os.Executable()
+		if err == nil {
+			err = own.command("image", "e2e", binary, self)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// insideCombinations are what only a pod can do.
+var insideCombinations = []combination{
+	{"pod-ip", "python", "python", smoke},
+	{"pod-ip", "exec", "plain", smoke},
+	{"pod-ip", "sandboxd", "sandboxd", smoke},
+	{"dns", "python", "service", smoke},
+}
+
+// TestInside is what TestDeploy runs in a pod. Outside there is nothing in it to run.
+func TestInside(t *testing.T) {
+	if inside == "" {
+		return
+	}
+	for _, c := range insideCombinations {
+		t.Run(c.mode+"/"+c.runtime, func(t *testing.T) { conform(t, inside, c, inPod) })
+	}
+}
