@@ -27,6 +27,7 @@ type entry struct {
 
 	there     bool // the create was answered, or the watch has seen it
 	releasing bool
+	ordered   bool   // its deletion was accepted
 	held      *Claim // once it was ready
 	suspect   func(reason string)
 

@@ -20,6 +20,7 @@ import (
 // pool is where the claims of one kind of Spec come from.
 type pool struct {
 	name        string // of the SandboxWarmPool
+	from        string // what the recipe says, for messages
 	template    string // of its SandboxTemplate; empty where that did not have to be found out
 	own         bool   // the run made the pool
 	ownTemplate bool   // and the template
@@ -92,7 +93,7 @@ func countSet(set ...bool) (n int) {
 func (c *Claims) makePool(ctx context.Context, spec sandbox.Spec, key string) (*pool, error) {
 	k := spec.Cluster
 	if k.WarmPool != "" {
-		p := &pool{name: k.WarmPool}
+		p := &pool{name: k.WarmPool, from: fmt.Sprintf("warm pool %q", k.WarmPool)}
 		_, old := c.api.(*alphaAPI)
 		if old || isolated(spec.Network) {
 			there, err := c.api.pool(ctx, k.WarmPool)
@@ -107,6 +108,14 @@ func (c *Claims) makePool(ctx context.Context, spec sandbox.Spec, key string) (*
 		return p, c.checkNetwork(ctx, spec.Network, p.template)
 	}
 	p := &pool{name: prefix + c.o.Run.ID + "-p" + key, template: k.Template, own: true}
+	switch {
+	case k.Template != "":
+		p.from = fmt.Sprintf("template %q", k.Template)
+	case k.Image != "":
+		p.from = fmt.Sprintf("image %q", k.Image)
+	default:
+		p.from = "the recipe's spec"
+	}
 	if k.Template != "" {
 		if err := c.checkNetwork(ctx, spec.Network, k.Template); err != nil {
 			return nil, err

@@ -69,17 +69,23 @@ func (c *Claims) down(ctx context.Context, e *entry) error {
 // order deletes the claim, again and again while the API server is away.
 func (c *Claims) order(ctx context.Context, e *entry) error {
 	e.mu.Lock()
-	uid := e.uid
+	uid, ordered := e.uid, e.ordered
 	e.mu.Unlock()
+	if ordered {
+		return nil
+	}
 	err := persist(ctx, func() error { return c.api.delete(ctx, e.name, uid) })
 	switch {
 	case apierrors.IsNotFound(err), apierrors.IsConflict(err): // gone, or gone and another's
 		e.remove()
 		return nil
 	case err != nil:
-		err = fmt.Errorf("delete claim %s/%s: %w", c.o.Cluster.Namespace, e.name, err)
+		return cluster.Classify("release", e.name, fmt.Errorf("delete claim %s/%s: %w", c.o.Cluster.Namespace, e.name, err))
 	}
-	return cluster.Classify("release", e.name, err)
+	e.mu.Lock()
+	e.ordered = true
+	e.mu.Unlock()
+	return nil
 }
 
 // persist repeats what fails because the API server is away, until ctx ends.

@@ -94,7 +94,7 @@ func (c *Claims) instead(ctx context.Context, pools bool, name string) string {
 func (c *Claims) late(ctx context.Context, name string, now *v1beta1.SandboxClaim, p *pool) error {
 	cause := context.Cause(ctx)
 	if !errors.Is(cause, errLimit) && !errors.Is(cause, context.DeadlineExceeded) {
-		return &sandbox.Error{Op: "acquire", ID: name, Kind: sandbox.KindUnavailable, Err: cause}
+		return cluster.Classify("acquire", name, cause)
 	}
 	ask, cancel := context.WithTimeout(cluster.Patience(context.WithoutCancel(ctx), 0), 5*time.Second)
 	defer cancel()
@@ -107,7 +107,7 @@ func (c *Claims) late(ctx context.Context, name string, now *v1beta1.SandboxClai
 		limit = "within " + c.o.AcquireLimit.String()
 	}
 	return &sandbox.Error{Op: "acquire", ID: name, Kind: sandbox.KindUnavailable, Err: fmt.Errorf(
-		"no sandbox of warm pool %q was ready %s: %s%s", p.name, limit, strings.TrimSuffix(said, ": "), c.why(ask, now))}
+		"no sandbox of %s was ready %s: %s%s", p.from, limit, strings.TrimSuffix(said, ": "), c.why(ask, now))}
 }
 
 // why is what Sandbox, pod and events say, as far as this user may read them. It begins with a separator, or is empty.
@@ -146,8 +146,8 @@ func waiting(pod *corev1.Pod) []string {
 	}
 	for _, s := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
 		switch {
-		case s.State.Waiting != nil && s.State.Waiting.Reason != "ContainerCreating" && s.State.Waiting.Reason != "PodInitializing":
-			line := fmt.Sprintf("container %s (image %s): %s: %s", s.Name, s.Image, s.State.Waiting.Reason, s.State.Waiting.Message)
+		case s.State.Waiting != nil:
+			line := fmt.Sprintf("container %s (image %s): %s", s.Name, s.Image, strings.Trim(s.State.Waiting.Reason+": "+s.State.Waiting.Message, ": "))
 			if t := s.LastTerminationState.Terminated; t != nil {
 				line += fmt.Sprintf(" (it ended with %s, exit status %d)", t.Reason, t.ExitCode)
 			}

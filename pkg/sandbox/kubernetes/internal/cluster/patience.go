@@ -67,13 +67,19 @@ func (r *retrying) RoundTrip(req *http.Request) (*http.Response, error) {
 	start := time.Now()
 	ctx := req.Context()
 	resp, err := r.rt.RoundTrip(req.WithContext(context.WithValue(ctx, startKey{}, start)))
-	switch {
-	case err != nil && ctx.Err() == nil && temporary(err):
-		return nil, &Away{err, time.Since(start)}
-	case err == nil && (resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= 500):
+	if err != nil {
+		if resp != nil {
+			_ = resp.Body.Close()
+		}
+		if ctx.Err() == nil && temporary(err) {
+			err = &Away{err, time.Since(start)}
+		}
+		return nil, err
+	}
+	if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= 500 {
 		resp.Header.Del("Retry-After") // it was obeyed; client-go would begin again
 	}
-	return resp, err
+	return resp, nil
 }
 
 // WrappedRoundTripper lets client-go find the transport below, to close its connections.

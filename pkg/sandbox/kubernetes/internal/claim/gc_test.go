@@ -1,0 +1,104 @@
+package claim
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/sbxrun/sbxrun/pkg/sandbox"
+)
+
+// age makes a run's Lease look as if it had been renewed that long ago.
+func age(f *fake, run string, d time.Duration) {
+	f.edit("leases", prefix+run, func(o object) {
+		o["spec"].(object)["renewTime"] = time.Now().Add(-d).UTC().Format("2006-01-02T15:04:05.000000Z")
+	})
+}
+
+func TestGCTakesOnlyTheDead(t *testing.T) {
+	f := newFake(t)
+	live, dead := open(t, f, Options{}), open(t, f, Options{Run: sandbox.Run{ID: "r2"}})
+	image := Request{Spec: sandbox.Spec{Network: sandbox.NetworkCase, Cluster: sandbox.Cluster{Image: "i"}}}
+	a := acquire(t, live, image)
+	b, _ := acquire(t, dead, image), acquire(t, dead, image)
+	f.set(func() {
+		f.put("ADDED", "leases", object{"metadata": object{"name": "kube-scheduler"}, "spec": object{"renewTime": "2020-01-01T00:00:00.000000Z"}})
+		f.put("ADDED", "sandboxclaims", object{"metadata": object{"name": "somebody"}})
+	})
+	removed, err := GC(within(t), f.cluster())
+	if err != nil || len(removed) != 0 {
+		t.Fatalf("of runs that live: %v, %v", removed, err)
+	}
+	age(f, "r2", leaseDuration+leaseMargin+time.Minute)
+	removed, err = GC(within(t), f.cluster())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// two claims, pool, template, policy, lease
+	if len(removed) != 6 || !slices.Contains(removed, "sandboxclaim/"+b.Name) || !slices.Contains(removed, "lease/sbx-r2") {
+		t.Errorf("removed %v", removed)
+	}
+	if left := f.names("sandboxclaims"); !slices.Equal(left, []string{a.Name, "somebody"}) {
+		t.Errorf("left %v", left)
+	}
+	if left := f.names("leases"); !slices.Equal(left, []string{"kube-scheduler", "sbx-r1"}) {
+		t.Errorf("left %v", left)
+	}
+	select {
+	case <-b.Gone():
+	case <-time.After(soon):
+		t.Error("the run that was taken for dead did not notice")
+	}
+	if err := dead.lease.renew(within(t)); sandbox.KindOf(err) != sandbox.KindUnavailable {
+		t.Errorf("its next renewal: %v", err)
+	}
+}
+
+func TestGCLeavesARunThatRenewsMeanwhile(t *testing.T) {
+	f := newFake(t)
+	c := open(t, f, Options{})
+	cl := acquire(t, c, warm)
+	age(f, "r1", time.Hour)
+	cluster := f.cluster()
+	leases, err := cluster.Leases("ns")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stale := *c.lease.object
+	age(f, "r1", 0) // the renewal
+	removed, err := collect(within(t), cluster, c.api, leases, &stale)
+	if err != nil || len(removed) != 0 || cl.Cause() != nil {
+		t.Errorf("%v, %v, %v", removed, err, cl.Cause())
+	}
+}
+
+func TestLeaseIsRenewed(t *testing.T) {
+	f := newFake(t)
+	c := open(t, f, Options{})
+	acquire(t, c, warm)
+	age(f, "r1", time.Hour) // another version than the run knows: an answer that was lost
+	for range 2 {           // the first finds out, the second renews
+		if err := c.lease.renew(within(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if lapsed(c.lease.object, time.Now()) {
+		t.Error("not renewed")
+	}
+	f.drop("leases", "sbx-r1")
+	if err := c.lease.renew(within(t)); sandbox.KindOf(err) != sandbox.KindUnavailable {
+		t.Errorf("a Lease that is gone: %v", err)
+	}
+}
+
+func TestLapsedByTheServersClock(t *testing.T) {
+	f := newFake(t)
+	c := open(t, f, Options{})
+	acquire(t, c, warm)
+	l := c.lease.object
+	for d, want := range map[time.Duration]bool{0: false, leaseDuration: false, leaseDuration + leaseMargin + time.Second: true} {
+		if got := lapsed(l, l.Spec.RenewTime.Add(d)); got != want {
+			t.Errorf("after %v: %v", d, got)
+		}
+	}
+}
