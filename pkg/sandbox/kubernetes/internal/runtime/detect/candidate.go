@@ -14,12 +14,10 @@ import (
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/connect"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/runtime/part"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/runtime/python"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/runtime/sandboxd"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/shell"
 )
-
-// PythonPort is where the Python runtime listens where nothing else is said.
-const PythonPort = 8888
 
 // candidate is one runtime that may be there.
 type candidate struct {
@@ -65,13 +63,13 @@ func final(err error) bool {
 
 // servers are the runtimes that listen on a port, the likeliest first.
 func (o Options) servers() []candidate {
-	python, daemon := o.Target, o.Target
-	python.Port = cmp.Or(o.Target.Port, PythonPort)
+	web, daemon := o.Target, o.Target
+	web.Port = cmp.Or(o.Target.Port, python.Port)
 	daemon.Port = cmp.Or(o.Target.Port, sandboxd.DefaultPort)
 	list := []candidate{
-		o.server(Python, python.Port, func(ctx context.Context) (string, error) { return health(ctx, o.Connector, python) }),
+		o.server(Python, web.Port, func(ctx context.Context) (string, error) { return health(ctx, o.Connector, web) }),
 		o.server(Sandboxd, daemon.Port, func(ctx context.Context) (reason string, err error) {
-			t := sandboxd.New(o.Connector, daemon)
+			t := sandboxd.New(o.Connector, daemon, o.Paths)
 			defer func() { err = errors.Join(err, t.Close()) }()
 			return run(ctx, t)
 		}),

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/connect"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/runtime/sandboxd"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/shell"
 )
 
@@ -30,6 +31,8 @@ type Options struct {
 	// Ports are those that the pod's containers declare, where they are known: what listens there is asked first, and may
 	// take its time to start.
 	Ports []int
+	// Paths is what the transports of sandboxd share.
+	Paths *sandboxd.Paths
 	// Exec is the sandbox by pods/exec, the last resort.
 	Exec shell.Transport
 }

@@ -95,10 +95,11 @@ func (t *Transport) use(ctx context.Context) (*link, error) {
 	if l := t.current(); l != nil {
 		return l, nil
 	}
-	conn, err := t.connector.Dial(ctx, t.target)
+	conn, err := t.connector.Dial(ctx, t.paths.shorten(t.target))
 	if err != nil {
 		return nil, noAnswer(err)
 	}
+	t.paths.learn(t.target, conn)
 	l, err := newLink(conn, t.target.Pod)
 	if err != nil {
 		return nil, t.final("open", sandbox.KindInternal, err)

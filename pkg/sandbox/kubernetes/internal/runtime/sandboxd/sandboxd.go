@@ -24,6 +24,7 @@ const DefaultPort = 9090
 type Transport struct {
 	connector connect.Connector
 	target    connect.Target
+	paths     *Paths
 	closed    context.Context
 	close     context.CancelFunc
 
@@ -35,12 +36,12 @@ type Transport struct {
 var _ shell.Transport = (*Transport)(nil)
 
 // New makes a transport to the target's port, DefaultPort if that is zero. It makes no request.
-func New(c connect.Connector, t connect.Target) *Transport {
+func New(c connect.Connector, t connect.Target, paths *Paths) *Transport {
 	if t.Port == 0 {
 		t.Port = DefaultPort
 	}
 	closed, end := context.WithCancel(context.Background())
-	return &Transport{connector: c, target: t, closed: closed, close: end, dialing: make(chan struct{}, 1)}
+	return &Transport{connector: c, target: t, paths: paths, closed: closed, close: end, dialing: make(chan struct{}, 1)}
 }
 
 // Close ends the connection and the calls on it.

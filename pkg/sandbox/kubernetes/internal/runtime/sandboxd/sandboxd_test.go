@@ -31,7 +31,9 @@ type way struct {
 	connect.Connector
 	address string
 	dials   atomic.Int32
-	err     error
+	// byAddress counts those that could have gone to the pod's address.
+	byAddress atomic.Int32
+	err       error
 
 	mu    sync.Mutex
 	conns []net.Conn
@@ -39,6 +41,9 @@ type way struct {
 
 func (w *way) Dial(ctx context.Context, t connect.Target) (net.Conn, error) {
 	w.dials.Add(1)
+	if len(t.PodIPs) > 0 {
+		w.byAddress.Add(1)
+	}
 	if w.err != nil {
 		return nil, w.err
 	}
@@ -86,7 +91,7 @@ func serve(t *testing.T, register func(*grpc.Server)) *way {
 
 func open(t *testing.T, w *way) *Transport {
 	t.Helper()
-	box := New(w, connect.Target{Sandbox: "box", Pod: "box"})
+	box := New(w, connect.Target{Sandbox: "box", Pod: "box"}, &Paths{})
 	t.Cleanup(func() {
 		if err := box.Close(); err != nil {
 			t.Error(err)
@@ -346,5 +351,28 @@ func TestManyAtOnceOverOneConnection(t *testing.T) {
 	wg.Wait()
 	if n := w.dials.Load(); n != 1 {
 		t.Errorf("%d connections", n)
+	}
+}
+
+func TestAddressesThatLeadNowhereAreTriedOnce(t *testing.T) {
+	w := daemon(t)
+	for name, c := range map[string]struct {
+		ip   string
+		want int32
+	}{"loopback": {"192.0.2.1", 1}, "reachable": {"127.0.0.1", 3}} {
+		t.Run(name, func(t *testing.T) {
+			w.byAddress.Store(0)
+			var paths Paths
+			for range 3 {
+				box := New(w, connect.Target{Namespace: "ns", Pod: "box", PodIPs: []string{c.ip}}, &paths)
+				if _, err := box.Run(t.Context(), []string{"true"}); err != nil {
+					t.Error(err)
+				}
+				_ = box.Close()
+			}
+			if n := w.byAddress.Load(); n != c.want {
+				t.Errorf("%d tries by address, want %d", n, c.want)
+			}
+		})
 	}
 }
