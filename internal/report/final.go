@@ -52,6 +52,9 @@ func (c *Console) final(r *Report, reports []string) string {
 		fmt.Fprintf(&b, "the run was cut short: %s did not end\n", samples(n))
 	}
 	if !c.Quiet {
+		if line := reusedLine(r); line != "" {
+			b.WriteString(line + "\n")
+		}
 		for _, line := range reportPaths(reports) {
 			b.WriteString(c.style.faint("reports: "+terminalLine(line)) + "\n")
 		}

@@ -26,6 +26,11 @@ func JUnit(w io.Writer, l *Log, cwd string) error {
 	for _, r := range summary.Recipes {
 		attrs := l.suite(r.Name).attrs(r.Name, r.Last.Sub(r.Begin))
 		x.start("testsuite", append(attrs, attr{"timestamp", r.Begin.UTC().Format("2006-01-02T15:04:05")})...)
+		if r.Reused > 0 {
+			x.start("properties")
+			x.element("property", "", attr{"name", "reused"}, attr{"value", strconv.Itoa(r.Reused)})
+			x.end("properties")
+		}
 		err := l.junitCases(r, cwd, func(c *junitCase) error {
 			c.write(x)
 			return x.err

@@ -23,6 +23,8 @@ var junitAttrs = map[string]struct{ must, may string }{
 	"testsuites":   {"name tests failures errors skipped time", ""},
 	"testsuite":    {"name tests failures errors skipped time", "timestamp"},
 	"testcase":     {"name classname time", "file line"},
+	"properties":   {"", ""},
+	"property":     {"name value", ""},
 	"failure":      {"message type", ""},
 	"error":        {"message type", ""},
 	"skipped":      {"message", ""},
@@ -99,7 +101,14 @@ func checkJUnit(t *testing.T, data []byte) {
 			t.Fatalf("%s in %s", suite.name, all.name)
 		}
 		counts := [4]int{}
-		for _, c := range suite.children {
+		for i, c := range suite.children {
+			if i == 0 && c.name == "properties" {
+				checkAttrs(t, c)
+				for _, property := range c.children {
+					checkAttrs(t, property)
+				}
+				continue
+			}
 			key := [2]string{c.attrs["classname"], c.attrs["name"]}
 			if names[key] {
 				t.Errorf("two test cases %q", key)

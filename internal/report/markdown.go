@@ -18,6 +18,9 @@ func Markdown(r *Report, size int) string {
 			strings.ReplaceAll(code(recipe.Name), "|", `\|`), t.Passed, t.Failed, t.Errors, t.Skipped, t.NotRun, t.Flaky))
 	}
 	parts = append(parts, "\n")
+	if line := reusedLine(r); line != "" {
+		parts = append(parts, line+"\n\n")
+	}
 	for _, recipe := range r.Recipes {
 		for _, g := range recipe.Gates {
 			if !g.Held {

@@ -76,6 +76,18 @@ func countsLine(t Totals) string {
 	return line.String()
 }
 
+// reusedLine says how many samples did not have new sandboxes, or nothing.
+func reusedLine(r *Report) string {
+	n := 0
+	for _, recipe := range r.Recipes {
+		n += recipe.Reused
+	}
+	if n == 0 {
+		return ""
+	}
+	return samples(n) + " ran in sandboxes that were reset, not made anew"
+}
+
 func samples(n int) string {
 	if n == 1 {
 		return "1 sample"
