@@ -24,6 +24,13 @@
 //
 // What sandboxes of a kind have in common is mounted once, in a mount namespace without a process, and copied.
 //
+// # What is used again
+//
+// The kernel takes longer to make some things, and above all to clear them away, than for all else in a sandbox of one
+// short command. These serve one sandbox after the other: a user id with its namespaces; a control group, once nothing is
+// charged to it any more (cgroup.Pool); a network namespace, if nothing has happened in it (internal/netkeep). What is not
+// as good as new is thrown away. Whatever holds files or processes, or names of them, is made for each sandbox.
+//
 // # What has to be there
 //
 // Linux 5.12. Control groups of version 2 or 1 that may be written to, or a systemd that gives one; without them memory

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Mode says which control groups a Manager uses.
@@ -69,7 +71,7 @@ func (m *Manager) Create(name string, l Limits) (*Group, error) {
 	if name == "" || strings.ContainsAny(name, "/\n\x00") {
 		return nil, fmt.Errorf("cgroup: %q is not a name", name)
 	}
-	g := &Group{v2: m.Mode == ModeV2}
+	g := &Group{v2: m.Mode == ModeV2, limits: l}
 	base := prefix + m.Run + "." + name
 	for _, c := range []struct {
 		parent string
@@ -104,6 +106,9 @@ type Group struct {
 	v2                bool
 	dirs              []string // distinct folders, in the order they were made
 	memory, pids, cpu string   // where a controller's files are, or empty
+	limits            Limits
+	changed           bool  // the limits are not, or may not be, what they were
+	joins             []int // open JoinFiles
 }
 
 func (g *Group) has(dir string) bool {
@@ -123,6 +128,28 @@ func (g *Group) JoinFiles() []string {
 		files[i] = filepath.Join(d, name)
 	}
 	return files
+}
+
+// Join returns JoinFiles opened for writing. They stay the group's, and open until it is removed.
+func (g *Group) Join() ([]int, error) {
+	if g.joins == nil {
+		for _, f := range g.JoinFiles() {
+			fd, err := unix.Open(f, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+			if err != nil {
+				g.closeJoins()
+				return nil, fmt.Errorf("cgroup: %s: %w", f, err)
+			}
+			g.joins = append(g.joins, fd)
+		}
+	}
+	return g.joins, nil
+}
+
+func (g *Group) closeJoins() {
+	for _, fd := range g.joins {
+		unix.Close(fd)
+	}
+	g.joins = nil
 }
 
 // Dir is the folder to open for CLONE_INTO_CGROUP, empty where that does not work.

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+
+	"golang.org/x/sys/unix"
 )
 
 // Events counts, since the group was made, how often its limits struck.
@@ -41,15 +43,25 @@ func (g *Group) Events() (e Events, err error) {
 
 // Usage reads what the group uses.
 func (g *Group) Usage() (u Usage, err error) {
-	now, peak := "memory.usage_in_bytes", "memory.max_usage_in_bytes"
+	if u, err = g.usage(); err != nil || g.memory == "" {
+		return u, err
+	}
+	peak := "memory.max_usage_in_bytes"
 	if g.v2 {
-		now, peak = "memory.current", "memory.peak" // peak since Linux 5.19
+		peak = "memory.peak" // since Linux 5.19
+	}
+	u.MemoryPeak, err = number(g.memory, peak)
+	return u, optional(err)
+}
+
+// usage is Usage without the peak.
+func (g *Group) usage() (u Usage, err error) {
+	now := "memory.usage_in_bytes"
+	if g.v2 {
+		now = "memory.current"
 	}
 	if g.memory != "" {
 		if u.Memory, err = number(g.memory, now); err != nil {
-			return u, err
-		}
-		if u.MemoryPeak, err = number(g.memory, peak); optional(err) != nil {
 			return u, err
 		}
 	}
@@ -61,9 +73,9 @@ func (g *Group) Usage() (u Usage, err error) {
 
 // field returns the number after name in a file of "name number" lines, zero where the line is missing.
 func field(dir, file, name string) (int64, error) {
-	data, err := os.ReadFile(filepath.Join(dir, file))
+	data, err := read(dir, file)
 	if err != nil {
-		return 0, fmt.Errorf("cgroup: %w", err)
+		return 0, err
 	}
 	for line := range bytes.Lines(data) {
 		if key, value, ok := bytes.Cut(bytes.TrimSpace(line), []byte(" ")); ok && string(key) == name {
@@ -75,11 +87,28 @@ func field(dir, file, name string) (int64, error) {
 
 // number reads a file that holds one number.
 func number(dir, file string) (int64, error) {
-	data, err := os.ReadFile(filepath.Join(dir, file))
+	data, err := read(dir, file)
 	if err != nil {
-		return 0, fmt.Errorf("cgroup: %w", err)
+		return 0, err
 	}
 	return parse(file, bytes.TrimSpace(data))
+}
+
+// read reads a short control file, of which some are read before each command: without what package os does for files that
+// may not be ready.
+func read(dir, file string) ([]byte, error) {
+	name := filepath.Join(dir, file)
+	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "cgroup: open", Path: name, Err: err}
+	}
+	defer unix.Close(fd)
+	buf := make([]byte, 4096)
+	n, err := unix.Read(fd, buf)
+	if err != nil {
+		return nil, &fs.PathError{Op: "cgroup: read", Path: name, Err: err}
+	}
+	return buf[:n], nil
 }
 
 func parse(file string, b []byte) (int64, error) {

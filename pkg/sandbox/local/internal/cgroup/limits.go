@@ -85,5 +85,6 @@ func (g *Group) SetPIDs(n int64) error {
 	if g.pids == "" {
 		return nil
 	}
+	g.changed = true
 	return write(g.pids, "pids.max", strconv.FormatInt(n, 10))
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/cgroup"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/netcase"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/netkeep"
 )
 
 // box is one sandbox.
@@ -23,8 +24,9 @@ type box struct {
 	slot   *slot
 	group  *cgroup.Group
 	approx approx
-	member *netcase.Member // of its group's network, or nil
-	procs  []int           // descriptors of the group's cgroup.procs
+	member *netcase.Member    // of its group's network, or nil
+	net    *netkeep.Namespace // where it has no network; nil: not to be used again
+	joins  []int              // descriptors to join the group by, which are its
 
 	init  int // the first process; zero: not started
 	pidfd int
@@ -102,7 +104,7 @@ func (b *box) takeDown() error {
 			errs = append(errs, fmt.Errorf("process %d of sandbox %s does not end", b.init, b.id))
 		}
 	}
-	for _, fd := range append(b.procs, b.pidfd, b.root, b.disk) {
+	for _, fd := range []int{b.pidfd, b.root, b.disk} {
 		if fd >= 0 {
 			unix.Close(fd)
 		}
@@ -110,9 +112,20 @@ func (b *box) takeDown() error {
 	if b.member != nil {
 		b.member.Leave()
 	}
+	if b.net != nil {
+		if len(errs) == 0 {
+			b.server.nets.Put(b.net)
+		} else {
+			b.net.Close()
+		}
+	}
 	if b.group != nil {
 		ctx, cancel := timeout()
-		errs = append(errs, b.group.Remove(ctx))
+		if len(errs) == 0 {
+			errs = append(errs, b.server.groups.Put(ctx, b.group))
+		} else {
+			errs = append(errs, b.group.Remove(ctx))
+		}
 		cancel()
 	}
 	if b.slot != nil && errors.Join(errs...) == nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/cgroup"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/hostfs"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/netkeep"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/rawclone"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/wire"
 )
@@ -74,22 +75,16 @@ func (s *server) create(req wire.Create) (host string, files []int, err error) {
 	return host, []int{root, disk}, nil
 }
 
-// joinable makes the sandbox's control group.
+// joinable gets the sandbox's control group.
 func (b *box) joinable() (err error) {
 	l := b.spec.Limits
 	// What is on the disk is memory to the kernel.
-	b.group, err = b.server.hello.Cgroups.Create(b.id, cgroup.Limits{CPU: l.CPU, Memory: l.Memory + l.Disk, PIDs: l.PIDs + 1})
+	b.group, err = b.server.groups.Get(b.id, cgroup.Limits{CPU: l.CPU, Memory: l.Memory + l.Disk, PIDs: l.PIDs + 1})
 	if err != nil {
 		return err
 	}
-	for _, f := range b.group.JoinFiles() {
-		fd, err := unix.Open(f, unix.O_WRONLY|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return fmt.Errorf("%s: %w", f, err)
-		}
-		b.procs = append(b.procs, fd)
-	}
-	return nil
+	b.joins, err = b.group.Join()
+	return err
 }
 
 // connect puts the sandbox on the network of its group.
@@ -107,12 +102,15 @@ func (b *box) connect() (addr netip.Addr, err error) {
 
 // start makes the sandbox's first process, and with it the namespaces and everything in them.
 func (b *box) start() error {
+	if b.spec.Network == sandbox.NetworkNone {
+		b.net = b.server.nets.Get()
+	}
 	p, err := b.program()
 	if err != nil {
 		return err
 	}
 	flags := uintptr(unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS)
-	if b.spec.Network != sandbox.NetworkHost {
+	if b.spec.Network != sandbox.NetworkHost && b.net == nil {
 		flags |= unix.CLONE_NEWNET
 	}
 	c, err := p.Start(flags)
@@ -128,6 +126,9 @@ func (b *box) start() error {
 		return fmt.Errorf("sandbox: %w", err)
 	}
 	go b.watch()
+	if b.spec.Network == sandbox.NetworkNone && b.net == nil {
+		b.net, _ = netkeep.Of(b.init) // without it the namespace is not used again
+	}
 	if b.root, err = unix.Open(fmt.Sprintf("/proc/%d/root", b.init), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
 		return fmt.Errorf("sandbox: root: %w", err)
 	}
@@ -157,8 +158,11 @@ func (b *box) program() (*rawclone.Program, error) {
 
 	p.ResetSignals(false)
 	p.Call("ignore SIGCHLD", unix.SYS_RT_SIGACTION, int(unix.SIGCHLD), rawclone.Bytes(&ignore), 0, 8)
-	for _, fd := range b.procs {
+	for _, fd := range b.joins {
 		p.Call("join the control group", unix.SYS_WRITE, fd, "0", 1)
+	}
+	if b.net != nil {
+		p.Call("enter the network namespace", unix.SYS_SETNS, b.net.FD, unix.CLONE_NEWNET)
 	}
 	// A proc file system shows the PID namespace that its maker is in, and may be made by an ordinary user only where
 	// the host's can be seen.
@@ -227,7 +231,7 @@ func (b *box) program() (*rawclone.Program, error) {
 	p.Call("protect /proc/sys", unix.SYS_MOUNT, "/proc/sys", "/proc/sys", "", unix.MS_BIND|unix.MS_REC, 0)
 	p.Call("protect /proc/sys", unix.SYS_MOUNT_SETATTR, at, "/proc/sys", 0, rawclone.Bytes(&readOnly), unsafe.Sizeof(readOnly))
 	p.Call("mount /dev/pts", unix.SYS_MOUNT, "devpts", "/dev/pts", "devpts", unix.MS_NOSUID|unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620,max=64")
-	if b.spec.Network != sandbox.NetworkHost {
+	if b.spec.Network != sandbox.NetworkHost && b.net == nil {
 		p.Call("loopback", unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0).Save(regA)
 		p.Call("loopback", unix.SYS_IOCTL, regA, unix.SIOCSIFFLAGS, rawclone.Bytes(&loopbackUp))
 	}

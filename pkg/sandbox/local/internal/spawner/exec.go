@@ -186,7 +186,7 @@ func (b *box) enter(p *rawclone.Program) {
 	p.Call("oom score", unix.SYS_OPENAT, unix.AT_FDCWD, "/proc/self/oom_score_adj", unix.O_WRONLY|unix.O_CLOEXEC, 0).Save(regA).Ignore()
 	p.Call("oom score", unix.SYS_WRITE, regA, "500", 3).Ignore()
 	// Joining is never refused, also where the group has reached its limit of processes and a fork in it would be.
-	for _, fd := range b.procs {
+	for _, fd := range b.joins {
 		p.Call("join the control group", unix.SYS_WRITE, fd, "0", 1)
 	}
 	flags := unix.CLONE_NEWNS | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP

@@ -15,7 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/cgroup"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/netcase"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/netkeep"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/wire"
 )
 
@@ -28,6 +30,8 @@ type server struct {
 
 	shapes shapes
 	slots  slots
+	groups cgroup.Pool
+	nets   netkeep.Spares
 	hubs   netcase.Hubs
 
 	mu      sync.Mutex
@@ -66,6 +70,7 @@ func newServer(conn *wire.Conn) (*server, error) {
 	}
 	s.slots = slots{privileged: s.hello.UID == 0, dir: s.hello.State}
 	s.shapes.hello = &s.hello
+	s.groups.Manager = &s.hello.Cgroups
 	return s, conn.Send(wire.Reply{Seq: req.Seq})
 }
 
