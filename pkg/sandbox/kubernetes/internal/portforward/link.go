@@ -27,14 +27,14 @@ import (
 func dial(ctx context.Context, config *rest.Config, namespace, pod string) (net.Conn, error) {
 	ws, err := dialWebSocket(ctx, config, namespace, pod)
 	if err == nil {
-		return newLink(ws), nil
+		return newLink(ws, silence), nil
 	}
 	if !httpstream.IsUpgradeFailure(err) && !httpstream.IsHTTPSProxyError(err) {
 		return nil, err
 	}
 	upgraded, second := dialUpgrade(ctx, config, namespace, pod)
 	if second == nil {
-		return newLink(upgraded), nil
+		return newLink(upgraded, silence), nil
 	}
 	if _, ok := errors.AsType[*apierrors.StatusError](second); ok {
 		return nil, second // the same, said better
@@ -113,24 +113,27 @@ func refusal(resp *http.Response, pod string) error {
 // nothing, and nothing else would tell within a quarter of an hour. Time in which nobody reads does not count.
 type link struct {
 	io.ReadWriteCloser
-	silent *time.Timer
-	close  func() error
+	silence time.Duration
+	end     *time.Timer
+	close   func() error
 }
 
-func newLink(c io.ReadWriteCloser) *link {
-	l := &link{ReadWriteCloser: c, close: sync.OnceValue(c.Close)}
-	l.silent = time.AfterFunc(silence, func() { _ = l.Close() })
-	l.silent.Stop()
+func newLink(c io.ReadWriteCloser, silence time.Duration) *link {
+	l := &link{ReadWriteCloser: c, silence: silence, close: sync.OnceValue(c.Close)}
+	l.end = time.AfterFunc(silence, func() { _ = l.Close() })
 	return l
 }
 
 func (l *link) Read(b []byte) (int, error) {
-	l.silent.Reset(silence)
-	defer l.silent.Stop()
+	l.end.Reset(l.silence)
+	defer l.end.Stop()
 	return l.ReadWriteCloser.Read(b)
 }
 
-func (l *link) Close() error { return l.close() }
+func (l *link) Close() error {
+	l.end.Stop()
+	return l.close()
+}
 
 // The rest of net.Conn is asked for by type and never used by the streams.
 

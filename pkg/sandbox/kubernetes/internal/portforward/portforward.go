@@ -73,10 +73,21 @@ func (s *Session) Dial(ctx context.Context, port int) (net.Conn, error) {
 		p   pair
 		err error
 	}
-	done := make(chan opened, 1) // opening a stream cannot be cancelled; it ends by itself within half a minute
+	select {
+	case <-s.streams.CloseChan(): // a stream of a closed connection is never given back
+		return nil, s.dialError(port, ErrLost)
+	default:
+	}
+	// Opening a stream cannot be cancelled; it ends by itself within half a minute.
+	done, givenUp := make(chan opened), make(chan struct{})
+	defer close(givenUp)
 	go func() {
 		p, err := s.pair(port)
-		done <- opened{p, err}
+		select {
+		case done <- opened{p, err}:
+		case <-givenUp:
+			p.discard(s.streams)
+		}
 	}()
 	select {
 	case o := <-done:
@@ -85,11 +96,6 @@ func (s *Session) Dial(ctx context.Context, port int) (net.Conn, error) {
 		}
 		return newConn(s, o.p, port), nil
 	case <-ctx.Done():
-		go func() {
-			if o := <-done; o.err == nil {
-				o.p.discard(s.streams)
-			}
-		}()
 		return nil, s.dialError(port, context.Cause(ctx))
 	case <-s.lost:
 		return nil, s.dialError(port, ErrLost)
