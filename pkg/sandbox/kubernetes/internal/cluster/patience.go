@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -51,7 +52,7 @@ func patient(next http.RoundTripper) http.RoundTripper {
 	c.RetryWaitMin, c.RetryWaitMax = 100*time.Millisecond, 2*time.Second
 	c.CheckRetry = again
 	c.Backoff = func(lo, hi time.Duration, attempt int, r *http.Response) time.Duration {
-		d := retryablehttp.DefaultBackoff(lo, hi, attempt, r)
+		d := max(lo, retryablehttp.DefaultBackoff(lo, hi, attempt, r)) // Retry-After: 0 is no reason to spin
 		return d + rand.N(d/2+1) // many wait for the same server
 	}
 	c.ErrorHandler = retryablehttp.PassthroughErrorHandler
@@ -109,6 +110,9 @@ func temporary(err error) bool {
 	}
 	if strings.Contains(err.Error(), "getting credentials: ") { // a credential plugin of the kubeconfig
 		return false
+	}
+	if _, ok := errors.AsType[*url.Error](err); !ok { // the form in which the policy knows untrusted certificates
+		err = &url.Error{Err: err}
 	}
 	again, _ := retryablehttp.DefaultRetryPolicy(context.Background(), nil, err)
 	return again
