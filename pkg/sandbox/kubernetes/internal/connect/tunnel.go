@@ -27,6 +27,9 @@ const (
 	mostSessions = 2
 	// crowded is how many streams a session has before a second one is made beside it.
 	crowded = 32
+	// patience is for a session to open a stream. One whose other end is stuck, as a kubelet's can be behind data for a pod that
+	// has closed its side, opens none.
+	patience = 5 * time.Second
 	// A session that cannot be made is tried again after twice as long each time.
 	firstPause, lastPause = 100 * time.Millisecond, 5 * time.Second
 	// A session that failed one stream takes no new ones; those that it has get this long to end.
@@ -55,6 +58,12 @@ type session struct {
 	*portforward.Session
 	pod  string
 	port int
+}
+
+func (s *session) open(ctx context.Context) (net.Conn, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("no stream within %v", patience))
+	defer cancel()
+	return s.Dial(ctx, s.port)
 }
 
 func newTunnel(c *cluster.Cluster, o Options) (*tunnel, error) {
@@ -87,10 +96,12 @@ func (t *tunnel) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 		s, err := t.pick(ctx)
 		if err == nil {
 			var conn net.Conn
-			if conn, err = s.Dial(ctx, s.port); err == nil {
+			if conn, err = s.open(ctx); err == nil {
 				return &watched{Conn: conn, tunnel: t, session: s}, nil
 			}
-			t.retire(s)
+			if ctx.Err() == nil {
+				t.retire(s)
+			}
 		}
 		if ctx.Err() != nil || final(err) {
 			return nil, transient(err)
