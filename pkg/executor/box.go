@@ -26,7 +26,7 @@ type box struct {
 	mu      sync.Mutex
 	idle    *sync.Cond // signalled when running becomes zero, or died true
 	running int        // commands
-	used    bool       // a command was started
+	used    int        // commands that were started, or may have been
 	died    bool       // by itself, of what runs in it
 	lost    bool
 }
@@ -41,13 +41,16 @@ func newBox(sb sandbox.Sandbox, spec sandbox.Spec) *box {
 func (b *box) exec(ctx context.Context, cmd sandbox.Command, stdout, stderr io.Writer) (sandbox.Result, error) {
 	b.mu.Lock()
 	b.running++
-	b.used = true
+	b.used++
 	b.mu.Unlock()
 	done := func(res sandbox.Result, err error) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.died = b.died || res.SandboxDied
 		b.lost = b.lost || sandboxLost(err)
+		if e, ok := errors.AsType[*sandbox.Error](err); ok && e.Unstarted {
+			b.used--
+		}
 		if b.running--; b.running == 0 || b.died {
 			b.idle.Broadcast()
 		}
@@ -104,7 +107,7 @@ func (b *box) restful() bool {
 func (b *box) wasUsed() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.used
+	return b.used > 0
 }
 
 func sandboxLost(err error) bool {

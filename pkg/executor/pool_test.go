@@ -250,6 +250,8 @@ func TestInfraRetries(t *testing.T) {
 		{"stage", "files: [{content: x, dst: f}]\nsteps: [{name: a, run: 'true'}]", fake.Fault{At: fake.Send, Times: 1, Kind: sandbox.KindLost, Err: boom}, "passed", 2, 1},
 		{"exec in a closed sandbox", "sandboxes: {box: {network: none}}\nsteps: [{name: a, run: 'true'}]", fake.Fault{At: fake.ExecEnd, Times: 1, Kind: sandbox.KindLost, Err: boom}, "passed", 2, 1},
 		{"exec in an open sandbox", "sandboxes: {box: {network: host}}\nsteps: [{name: a, run: 'true'}]", fake.Fault{At: fake.ExecEnd, Times: 1, Kind: sandbox.KindLost, Err: boom}, "error/lost", 0, 0},
+		{"exec that did not start", "steps: [{name: a, run: 'true'}]", fake.Fault{At: fake.ExecStart, Times: 1, Kind: sandbox.KindLost, Err: boom}, "passed", 2, 1},
+		{"a second exec that did not start", "steps: [{name: a, run: 'true'}, {name: b, run: 'true'}]", fake.Fault{At: fake.ExecStart, Skip: 1, Times: 1, Kind: sandbox.KindLost, Err: boom}, "error/lost", 0, 0},
 		{"exec where the network is not said", "steps: [{name: a, run: 'true'}]", fake.Fault{At: fake.ExecEnd, Times: 1, Kind: sandbox.KindLost, Err: boom}, "error/lost", 0, 0},
 		{"what will not change", "steps: [{name: a, run: 'true'}]", fake.Fault{At: fake.Acquire, Times: 1, Kind: sandbox.KindInvalid, Err: boom}, "error/acquire", 0, 0},
 		{"a failure", "sandboxes: {box: {network: none}}\nsteps: [{name: a, run: exit 1}]", fake.Fault{At: fake.Acquire, Skip: 9}, "failed/exit_code", 0, 0},

@@ -45,6 +45,8 @@ type Error struct {
 	ID   string // the sandbox, or empty
 	Kind Kind
 	Err  error
+	// Unstarted is true of an Exec whose command certainly did not start, so that it may be run in another sandbox.
+	Unstarted bool
 }
 
 func (e *Error) Error() string {

@@ -114,7 +114,7 @@ func (p *Provider) strike(ctx context.Context, at Point, s *Sandbox) error {
 		s.Die()
 		return nil
 	case f.Err != nil:
-		e := &sandbox.Error{Op: string(at), Kind: f.Kind, Err: f.Err}
+		e := &sandbox.Error{Op: string(at), Kind: f.Kind, Err: f.Err, Unstarted: at == ExecStart}
 		if s != nil {
 			e.ID = s.id
 		}
