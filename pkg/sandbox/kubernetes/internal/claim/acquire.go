@@ -24,9 +24,6 @@ const (
 	annotationRequested = "agents.x-k8s.io/client-first-requested-at" // for its metric of the time to ready
 )
 
-// errLimit is the cause of a wait that took too long.
-var errLimit = errors.New("not ready in time")
-
 // Acquire claims a sandbox and returns when it is ready. Reasons that will not go away end the wait at once; when the
 // limit ends it, the error says what the cluster knows of the pod. However it ends without a sandbox, the claim is
 // deleted.
@@ -38,7 +35,7 @@ func (c *Claims) Acquire(ctx context.Context, r Request) (*Claim, error) {
 	defer leave()
 	if c.o.AcquireLimit > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, c.o.AcquireLimit, errLimit)
+		ctx, cancel = context.WithTimeout(ctx, c.o.AcquireLimit)
 		defer cancel()
 	}
 	// Close ends what waits.

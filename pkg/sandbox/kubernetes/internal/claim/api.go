@@ -3,6 +3,7 @@ package claim
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -51,42 +52,65 @@ type claimAPI interface {
 // firstAnswer is how long a cluster may take for its first answer: an address that leads nowhere should say so soon.
 const firstAnswer = 15 * time.Second
 
-// discover asks for the served versions: v1beta1 wherever there is one. v1alpha1 beside it is converted to pools that
-// nothing makes.
-func discover(ctx context.Context, c *cluster.Cluster) (api, boxes.SandboxInterface, error) {
+// Served is the version of Agent Sandbox's API that claims are made with: one request.
+func Served(ctx context.Context, c *cluster.Cluster) (string, error) {
 	client, err := c.HTTPClient()
 	if err != nil {
-		return nil, nil, err
+		return "", err
 	}
 	b, err := beta.NewForConfigAndClient(c.Config, client)
 	if err != nil {
-		return nil, nil, cluster.Classify("open", "", err)
+		return "", cluster.Classify("open", "", err)
+	}
+	group := v1beta1.GroupVersion.Group
+	var there metav1.APIGroup
+	err = b.RESTClient().Get().AbsPath("/apis", group).Do(cluster.Patience(ctx, firstAnswer)).Into(&there)
+	switch {
+	case apierrors.IsNotFound(err):
+		return "", &sandbox.Error{Op: "open", Kind: sandbox.KindUnsupported,
+			Err: fmt.Errorf("the cluster does not serve %s: %s", group, cluster.Install)}
+	case apierrors.IsForbidden(err): // to look; a claim will tell
+		return versionBeta, nil
+	case err != nil:
+		return "", cluster.Classify("open", "", err)
+	}
+	var versions []string
+	for _, v := range there.Versions {
+		versions = append(versions, v.Version)
+	}
+	// v1alpha1 beside v1beta1 is converted to pools that nothing makes.
+	for _, v := range []string{versionBeta, versionAlpha} {
+		if slices.Contains(versions, v) {
+			return v, nil
+		}
+	}
+	return "", &sandbox.Error{Op: "open", Kind: sandbox.KindUnsupported,
+		Err: fmt.Errorf("the cluster serves %s as %s, and neither %s nor %s: %s", group, joined(versions), versionBeta, versionAlpha, cluster.Install)}
+}
+
+const versionBeta, versionAlpha = "v1beta1", "v1alpha1"
+
+// discover makes clients of the version that is served.
+func discover(ctx context.Context, c *cluster.Cluster) (api, boxes.SandboxInterface, error) {
+	version, err := Served(ctx, c)
+	if err != nil {
+		return nil, nil, err
+	}
+	client, err := c.HTTPClient()
+	if err != nil {
+		return nil, nil, err
 	}
 	s, err := boxes.NewForConfigAndClient(c.Config, client)
 	if err != nil {
 		return nil, nil, cluster.Classify("open", "", err)
 	}
-	group := v1beta1.GroupVersion.Group
-	var served metav1.APIGroup
-	err = b.RESTClient().Get().AbsPath("/apis", group).Do(cluster.Patience(ctx, firstAnswer)).Into(&served)
-	switch {
-	case apierrors.IsNotFound(err):
-		return nil, nil, &sandbox.Error{Op: "open", Kind: sandbox.KindUnsupported,
-			Err: fmt.Errorf("the cluster does not serve %s: %s", group, cluster.Install)}
-	case err != nil && !apierrors.IsForbidden(err): // forbidden to look: v1beta1 says so itself if it is not there
-		return nil, nil, cluster.Classify("open", "", err)
-	}
-	old := false
-	for _, v := range served.Versions {
-		if v.Version == v1beta1.GroupVersion.Version {
-			old = false
-			break
-		}
-		old = old || v.Version == "v1alpha1"
-	}
-	if old {
+	if version == versionAlpha {
 		a, err := newAlpha(c, client)
 		return a, s.Sandboxes(c.Namespace), err
+	}
+	b, err := beta.NewForConfigAndClient(c.Config, client)
+	if err != nil {
+		return nil, nil, cluster.Classify("open", "", err)
 	}
 	return &betaAPI{b.SandboxClaims(c.Namespace), b.SandboxTemplates(c.Namespace), b.SandboxWarmPools(c.Namespace)}, s.Sandboxes(c.Namespace), nil
 }

@@ -80,6 +80,9 @@ func (c *Claim) End() End {
 	return end
 }
 
+// OOM is true where Cause is that the pod's container was killed for memory.
+func (c *Claim) OOM() bool { return c.End().OOM }
+
 // Inspect asks the cluster now what became of the pod, for callers who lost contact before the watch knew: nil where
 // nothing is wrong that can be seen, else Cause, and Gone is closed. One request.
 func (c *Claim) Inspect(ctx context.Context) error {

@@ -92,9 +92,8 @@ func (c *Claims) instead(ctx context.Context, pools bool, name string) string {
 
 // late is the error of a wait that was ended: by the caller, or by the limit.
 func (c *Claims) late(ctx context.Context, name string, now *v1beta1.SandboxClaim, p *pool) error {
-	cause := context.Cause(ctx)
-	if !errors.Is(cause, errLimit) && !errors.Is(cause, context.DeadlineExceeded) {
-		return cluster.Classify("acquire", name, cause)
+	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return cluster.Classify("acquire", name, context.Cause(ctx))
 	}
 	ask, cancel := context.WithTimeout(cluster.Patience(context.WithoutCancel(ctx), 0), 5*time.Second)
 	defer cancel()
@@ -102,12 +101,12 @@ func (c *Claims) late(ctx context.Context, name string, now *v1beta1.SandboxClai
 	if r := readiness(now); r != nil {
 		said = r.Reason + ": " + r.Message
 	}
-	limit := "in time"
+	within := "in time"
 	if c.o.AcquireLimit > 0 {
-		limit = "within " + c.o.AcquireLimit.String()
+		within = "within " + c.o.AcquireLimit.String()
 	}
 	return &sandbox.Error{Op: "acquire", ID: name, Kind: sandbox.KindUnavailable, Err: fmt.Errorf(
-		"no sandbox of %s was ready %s: %s%s", p.from, limit, strings.TrimSuffix(said, ": "), c.why(ask, now))}
+		"no sandbox of %s was ready %s: %s%s", p.from, within, strings.TrimSuffix(said, ": "), c.why(ask, now))}
 }
 
 // why is what Sandbox, pod and events say, as far as this user may read them. It begins with a separator, or is empty.
