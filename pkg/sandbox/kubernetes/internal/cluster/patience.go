@@ -53,7 +53,7 @@ func patient(next http.RoundTripper) http.RoundTripper {
 	c.CheckRetry = again
 	c.Backoff = func(lo, hi time.Duration, attempt int, r *http.Response) time.Duration {
 		d := max(lo, retryablehttp.DefaultBackoff(lo, hi, attempt, r)) // Retry-After: 0 is no reason to spin
-		return d + rand.N(d/2+1) // many wait for the same server
+		return d + rand.N(d/2+1)                                       // many wait for the same server
 	}
 	c.ErrorHandler = retryablehttp.PassthroughErrorHandler
 	return &retrying{&retryablehttp.RoundTripper{Client: c}, next}
