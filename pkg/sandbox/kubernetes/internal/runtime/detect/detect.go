@@ -53,7 +53,7 @@ func (f Found) String() string {
 
 // Times of the search.
 const (
-	patience = 300 * time.Millisecond // until the next is asked as well
+	patience = 150 * time.Millisecond // until the next is asked as well
 	limit    = 2 * time.Second        // for an answer
 	settle   = 4 * time.Second        // for an answer of a server that the pod declares, and that may still be starting
 	lastly   = 20 * time.Second       // for pods/exec

@@ -41,11 +41,11 @@ func (t *Transport) refused(op string, err *apierrors.StatusError) error {
 		return t.final(op, sandbox.KindUnsupported, fmt.Errorf(
 			"the container that commands are to run in cannot be used; name one that the pod has in its annotation %s: %w", defaultContainer, err))
 	}
-	return fmt.Errorf("%s in pod %s: %w", op, t.target.Pod, err) // the API server is overloaded, or does not reach the node
+	return t.broken(op, err)
 }
 
-// broken is the error of streams that were open, or could not be opened. What kubelets and container runtimes say comes
-// as text; what is not known here means that there was no answer.
+// broken is the error where the API server has no answer of its own. What kubelets and container runtimes say comes as
+// text; what is not known here means that there was no answer.
 func (t *Transport) broken(op string, err error) error {
 	said := err.Error()
 	has := func(parts ...string) bool {
@@ -59,8 +59,8 @@ func (t *Transport) broken(op string, err error) error {
 	switch {
 	case has(`exec: "sh"`) && has("not found", "no such file"):
 		return t.noShell(part.Cut(said))
-	case has("container not found", "pod does not exist", "pod not found", "CONTAINER_EXITED", "container is not created or running",
-		"cannot exec in a stopped", "cannot exec in a deleted", "container not running", "is not running", "not found: unknown"):
+	case has("failed to create exec", "failed to load task") && has("not found"), has("container not found", "pod does not exist", "pod not found", "CONTAINER_EXITED", "container is not created or running",
+		"cannot exec in a stopped", "cannot exec in a deleted", "container not running", "is not running"):
 		return t.final(op, sandbox.KindLost, fmt.Errorf("the container is gone: %w", err))
 	}
 	return fmt.Errorf("%s in pod %s: %w", op, t.target.Pod, err)

@@ -146,6 +146,8 @@ func TestErrors(t *testing.T) {
 		"too busy":          {status(429, metav1.StatusReasonTooManyRequests, "slow down"), "", none, "slow down"},
 		"node away":         {status(500, metav1.StatusReasonInternalError, "error dialing backend: connection refused"), "", none, "dialing backend"},
 		"container gone":    {nil, `Internal error occurred: unable to upgrade connection: container not found ("one")`, sandbox.KindLost, "the container is gone"},
+		"task gone":         {nil, `error executing command in container: failed to exec in container: failed to create exec "3f5": task 0409 not found: not found`, sandbox.KindLost, "the container is gone"},
+		"gone at the node":  {status(500, metav1.StatusReasonInternalError, `container not found ("one")`), "", sandbox.KindLost, "the container is gone"},
 		"container exited":  {nil, `failed to exec in container: container is in CONTAINER_EXITED state`, sandbox.KindLost, "the container is gone"},
 		"no shell": {nil, `Internal error occurred: error executing command in container: failed to exec in container: failed to start exec "0": ` +
 			`OCI runtime exec failed: exec failed: unable to start container process: exec: "sh": executable file not found in $PATH: unknown`, sandbox.KindUnsupported, "has no program sh"},

@@ -70,6 +70,7 @@ func (t *Transport) call(ctx context.Context, op string, do func(context.Context
 	}
 	switch {
 	case err == nil:
+		t.worked.Store(true)
 		return nil
 	case t.closed.Err() != nil:
 		return t.final(op, sandbox.KindReleased, errClosed)
@@ -164,6 +165,9 @@ func (t *Transport) explain(op string, err error) error {
 		return t.final(op, sandbox.KindUnsupported, err)
 	case codes.InvalidArgument:
 		return t.final(op, sandbox.KindInternal, err)
+	}
+	if !t.worked.Load() {
+		err = fmt.Errorf("%w (if no sandboxd serves gRPC on port %d of this pod, correct the recipe's `runtime` and `port`)", err, t.target.Port)
 	}
 	return err
 }

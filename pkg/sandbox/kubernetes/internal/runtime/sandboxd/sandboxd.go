@@ -6,6 +6,7 @@ package sandboxd
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -25,6 +26,7 @@ type Transport struct {
 	connector connect.Connector
 	target    connect.Target
 	paths     *Paths
+	worked    atomic.Bool // the daemon has answered
 	closed    context.Context
 	close     context.CancelFunc
 

@@ -304,7 +304,7 @@ func TestErrors(t *testing.T) {
 		says string
 	}{
 		"nobody listens":    {&way{address: nobody.Addr().String()}, none, "refused"},
-		"no gRPC":           {&way{address: web.Addr().String()}, none, "sandboxd in pod box"},
+		"no gRPC":           {&way{address: web.Addr().String()}, none, "`runtime` and `port`"},
 		"another service":   {serve(t, func(*grpc.Server) {}), sandbox.KindUnsupported, "process.v1.ProcessService"},
 		"no permission":     {&way{err: &sandbox.Error{Kind: sandbox.KindUnsupported, Err: errors.New("pods/portforward")}}, sandbox.KindUnsupported, "pods/portforward"},
 		"API server is off": {&way{err: &sandbox.Error{Kind: sandbox.KindUnavailable, Err: errors.New("refused")}}, none, "refused"},
