@@ -50,12 +50,14 @@ func (c *connector) forward(ctx context.Context, t Target) (net.Conn, error) {
 	}
 	c.mu.Unlock()
 	if closed {
-		return nil, errors.Join(errClosed, s.Close())
+		_ = s.Close()
+		return nil, errClosed
 	}
 	conn, err := s.Dial(ctx, t.Port)
 	if err != nil {
 		c.forget(s)
-		return nil, errors.Join(err, s.Close())
+		_ = s.Close() // what went wrong is known
+		return nil, err
 	}
 	return &owner{Conn: conn, close: sync.OnceValue(func() error {
 		c.forget(s)

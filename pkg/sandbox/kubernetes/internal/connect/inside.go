@@ -39,13 +39,12 @@ func (i *inside) url(t Target) (string, error) {
 	return "http://" + net.JoinHostPort(ip, port), nil
 }
 
-// podIP is the address to use of several: the first IPv4 address, else the first valid one. Routers refuse addresses that
-// are none of a pod.
+// podIP is the address to use of several: the first IPv4 address, else the first valid one.
 func podIP(ips []string) string {
 	first := ""
 	for _, s := range ips {
 		ip, err := netip.ParseAddr(s)
-		if err != nil || ip.Zone() != "" || !ip.IsGlobalUnicast() {
+		if err != nil {
 			continue
 		}
 		if ip = ip.Unmap(); ip.Is4() {
