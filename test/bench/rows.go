@@ -139,4 +139,3 @@ func (s *sides) timeTasks(ctx context.Context, work func(ctx context.Context, ne
 	err := g.Wait()
 	return time.Since(start), err
 }
-

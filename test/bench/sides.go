@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	upstream "sigs.k8s.io/agent-sandbox/clients/go/sandbox"
 	"sigs.k8s.io/agent-sandbox/clients/k8s/extensions/clientset/versioned"
 
@@ -50,14 +50,19 @@ func openSides(ctx context.Context, o options) (*sides, error) {
 	theirConfig := rest.CopyConfig(config)
 	theirConfig.UserAgent = "upstream"
 	theirConfig.QPS = -1 // as ours: what is measured is not a limit that users of either can lift
-	s.theirs, err = upstream.NewClient(ctx, upstream.Options{RestConfig: theirConfig, Namespace: o.namespace, Logger: logr.Discard(), Quiet: true})
+	s.theirs, err = upstream.NewClient(ctx, upstream.Options{RestConfig: theirConfig, Namespace: o.namespace, APIURL: o.apiURL, Logger: logr.Discard(), Quiet: true})
 	if err != nil {
 		return nil, err
 	}
 	if s.dir, err = os.MkdirTemp("", "sbxrun-bench-"); err != nil {
 		return nil, err
 	}
+	connection := kubernetes.ConnectionTunnel
+	if o.apiURL != "" {
+		connection = kubernetes.ConnectionDirect
+	}
 	s.ours, err = kubernetes.Open(ctx, kubernetes.Options{
+		Connection: connection, APIURL: o.apiURL,
 		Run:       sandbox.Run{ID: fmt.Sprintf("bench-%d", time.Now().Unix()), Dir: s.dir, Size: o.workers},
 		Namespace: o.namespace, Default: kubernetes.Source{WarmPool: o.pool},
 	})

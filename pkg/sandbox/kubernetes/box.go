@@ -1,0 +1,127 @@
+package kubernetes
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/sbxrun/sbxrun/pkg/sandbox"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/claim"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/shell"
+)
+
+// box is one sandbox: a claim, and the shell that a runtime gives in its pod.
+type box struct {
+	provider  *Provider
+	claim     *claim.Claim
+	transport transport
+	shell     *shell.Shell
+
+	release  sync.Mutex    // one release at a time
+	released chan struct{} // closed when Release begins
+	once     sync.Once
+	over     chan struct{} // closed when the pod is gone, or released
+}
+
+var (
+	_ sandbox.Sandbox    = (*box)(nil)
+	_ sandbox.Addressed  = (*box)(nil)
+	_ sandbox.Resettable = (*box)(nil)
+)
+
+func newBox(p *Provider, c *claim.Claim, t transport) *box {
+	b := &box{provider: p, claim: c, transport: t, released: make(chan struct{}), over: make(chan struct{})}
+	b.shell = shell.New(shell.Options{
+		ID: c.Name, Transport: t, Gone: b.over, Cause: b.cause, Workspace: sandbox.Workspace,
+	})
+	go b.watch()
+	return b
+}
+
+// watch closes over. It ends with the release at the latest.
+func (b *box) watch() {
+	defer close(b.over)
+	select {
+	case <-b.released:
+	case <-b.claim.Gone():
+	}
+}
+
+// cause says why the sandbox is over.
+func (b *box) cause() error {
+	select {
+	case <-b.released:
+		return &sandbox.Error{Op: "use", ID: b.ID(), Kind: sandbox.KindReleased, Err: errors.New("the sandbox was released")}
+	default:
+		return b.claim.Cause()
+	}
+}
+
+// ID is the name of the claim.
+func (b *box) ID() string { return b.claim.Name }
+
+// Host is the address of the pod.
+func (b *box) Host() string {
+	if len(b.claim.PodIPs) == 0 {
+		return ""
+	}
+	return b.claim.PodIPs[0]
+}
+
+// Exec runs a command. A pod that ended by itself, or for the memory it took, is the command's result: the code under
+// test did that. A pod that somebody took away is an error.
+func (b *box) Exec(ctx context.Context, cmd sandbox.Command, stdout, stderr io.Writer) (sandbox.Result, error) {
+	start := time.Now()
+	result, err := b.shell.Exec(ctx, cmd, stdout, stderr)
+	if err == nil || sandbox.KindOf(err) != sandbox.KindLost {
+		return result, err
+	}
+	end := b.claim.End()
+	if !end.Died {
+		return result, err
+	}
+	result = sandbox.Result{Exit: end.Exit, SandboxDied: true, Duration: time.Since(start)}
+	if end.OOM {
+		result.Limit = sandbox.LimitOOM
+	}
+	if end.Exit > 128 {
+		result.Signal = end.Exit - 128
+	}
+	return result, nil
+}
+
+func (b *box) Send(ctx context.Context, dir string, tar io.Reader) error {
+	return b.shell.Send(ctx, dir, tar)
+}
+
+func (b *box) Receive(ctx context.Context, globs []string) (io.ReadCloser, error) {
+	return b.shell.Receive(ctx, globs)
+}
+
+// Reset empties the sandbox for another sample and moves the time at which the cluster takes it down.
+func (b *box) Reset(ctx context.Context) error {
+	if err := b.shell.Reset(ctx); err != nil {
+		return err
+	}
+	return b.claim.Extend(ctx, b.provider.opts.lifetime())
+}
+
+// Release deletes the claim and returns when the cluster has taken its pod down.
+func (b *box) Release(ctx context.Context) error {
+	b.once.Do(func() { close(b.released) })
+	b.release.Lock()
+	defer b.release.Unlock()
+	if err := errors.Join(b.end(), b.provider.claims.Release(ctx, b.claim)); err != nil {
+		return err
+	}
+	b.provider.forget(b)
+	return nil
+}
+
+// end ends what was opened for the sandbox on this side.
+func (b *box) end() error {
+	b.once.Do(func() { close(b.released) })
+	return b.transport.Close()
+}

@@ -1,0 +1,88 @@
+package kubernetes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/sbxrun/sbxrun/pkg/sandbox"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/claim"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/connect"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/runtime/detect"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/runtime/podexec"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/runtime/python"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/runtime/sandboxd"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/shell"
+)
+
+// The runtimes that a recipe can name. The empty one is auto.
+const (
+	runtimeAuto     = "auto"
+	runtimePython   = detect.Python
+	runtimeSandboxd = detect.Sandboxd
+	runtimeExec     = detect.Exec
+)
+
+// transport runs short commands in one pod until it is closed.
+type transport interface {
+	shell.Transport
+	Close() error
+}
+
+// runtimes are those of pools that were found out, so that only the first sandbox of each is asked.
+type runtimes struct {
+	paths sandboxd.Paths // where pods' addresses lead nowhere
+	mu    sync.Mutex
+	found map[string]detect.Found
+}
+
+// runtime makes the transport to a sandbox: the runtime that the spec names, or the one that answers.
+func (p *Provider) runtime(ctx context.Context, spec sandbox.Cluster, c *claim.Claim, target connect.Target) (transport, error) {
+	exec := podexec.Target{Namespace: c.Namespace, Pod: c.Pod, Container: c.Container, Pool: c.Pool}
+	name := spec.Runtime
+	switch {
+	case name != "" && name != runtimeAuto:
+	case c.ExecOnly:
+		name = runtimeExec
+	default:
+		found, err := p.detect(ctx, c, target, exec)
+		if err != nil {
+			return nil, err
+		}
+		name, target.Port = found.Runtime, found.Port
+	}
+	switch name {
+	case runtimePython:
+		return python.New(p.connector, target), nil
+	case runtimeSandboxd:
+		return sandboxd.New(p.connector, target, &p.runtimes.paths), nil
+	case runtimeExec:
+		return p.exec.Transport(exec), nil
+	}
+	return nil, &sandbox.Error{Op: "acquire", ID: c.Name, Kind: sandbox.KindUnsupported, Err: fmt.Errorf("there is no runtime %q: auto, python, sandboxd or exec", name)}
+}
+
+// detect finds out which runtime answers in the sandboxes of a claim's pool.
+func (p *Provider) detect(ctx context.Context, c *claim.Claim, target connect.Target, exec podexec.Target) (detect.Found, error) {
+	r := &p.runtimes
+	key := fmt.Sprintf("%s:%d", c.Pool, target.Port)
+	r.mu.Lock()
+	found, known := r.found[key]
+	r.mu.Unlock()
+	if known {
+		return found, nil
+	}
+	t := p.exec.Transport(exec)
+	found, err := detect.Detect(ctx, detect.Options{Connector: p.connector, Target: target, Paths: &r.paths, Exec: t})
+	if err = errors.Join(err, t.Close()); err != nil {
+		return found, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.found == nil {
+		r.found = map[string]detect.Found{}
+	}
+	r.found[key] = found
+	return found, nil
+}
