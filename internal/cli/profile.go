@@ -71,7 +71,7 @@ func (w *where) readProfile(dir string) error {
 	}
 	file := profiles{path: path, shown: relativeTo(dir, path)}
 	if err := file.parse(data); err != nil {
-		return err
+		return errors.Join(err, file.each(w.flags, nil)) // all mistakes at once
 	}
 	name := w.profile
 	if name == "" {
