@@ -72,6 +72,13 @@ func (c *Claims) Acquire(ctx context.Context, r Request) (*Claim, error) {
 	return nil, err
 }
 
+// The controller looks at a claim whose pool or template it has not seen yet again in a minute, or when the claim
+// changes.
+const (
+	nudgesMost = 5
+	nudgeAfter = 500 * time.Millisecond // doubled each time
+)
+
 // ready makes the claim and waits for it.
 func (c *Claims) ready(ctx context.Context, e *entry, want *v1beta1.SandboxClaim, p *pool) (*v1beta1.SandboxClaim, error) {
 	made, err := c.api.create(ctx, want, p)
@@ -84,7 +91,8 @@ func (c *Claims) ready(ctx context.Context, e *entry, want *v1beta1.SandboxClaim
 	e.made(made)
 	nudge := time.NewTimer(time.Hour)
 	defer nudge.Stop()
-	nudged := false
+	waiting := false
+	nudges := 0
 	for {
 		now, deleted, news := e.look()
 		if deleted || now.DeletionTimestamp != nil {
@@ -97,9 +105,9 @@ func (c *Claims) ready(ctx context.Context, e *entry, want *v1beta1.SandboxClaim
 		if err := c.terminal(ctx, e.name, now, p); err != nil {
 			return nil, err
 		}
-		if !nudged && missing(now) { // of objects that this run just made: the controller looks again in a minute, or when the claim changes
-			nudged = true
-			nudge.Reset(500 * time.Millisecond)
+		if missing(now) && nudges < nudgesMost && !waiting { // of objects that this run just made
+			waiting = true
+			nudge.Reset(nudgeAfter << nudges)
 		}
 		refused, watchNews := c.watch.err()
 		if refused != nil {
@@ -109,10 +117,9 @@ func (c *Claims) ready(ctx context.Context, e *entry, want *v1beta1.SandboxClaim
 		case <-news:
 		case <-watchNews:
 		case <-nudge.C:
-			data := []byte(`{"metadata":{"annotations":{"` + domain + `nudge":"1"}}}`)
-			if err := c.api.patch(ctx, e.name, mergePatch, data); err == nil {
-				nudged = false // once more, if that came too soon
-			}
+			nudges, waiting = nudges+1, false
+			data := fmt.Appendf(nil, `{"metadata":{"annotations":{"%snudge":"%d"}}}`, domain, nudges)
+			_ = c.api.patch(ctx, e.name, data) // without it the controller looks again in a minute
 		case <-ctx.Done():
 			return nil, c.late(ctx, e.name, now, p)
 		}

@@ -90,8 +90,8 @@ func (a *alphaAPI) claim(object any) (*v1beta1.SandboxClaim, error) {
 	return reshape[v1beta1.SandboxClaim](object, nil)
 }
 
-func (a *alphaAPI) patch(ctx context.Context, name string, kind types.PatchType, data []byte) error {
-	_, err := a.claims.Patch(ctx, name, kind, data, metav1.PatchOptions{})
+func (a *alphaAPI) patch(ctx context.Context, name string, data []byte) error {
+	_, err := a.claims.Patch(ctx, name, types.MergePatchType, data, metav1.PatchOptions{})
 	return err
 }
 
@@ -143,4 +143,11 @@ func (a *alphaAPI) remove(ctx context.Context, pools bool, name string) error {
 		return a.pools.Delete(ctx, name, metav1.DeleteOptions{})
 	}
 	return a.templates.Delete(ctx, name, metav1.DeleteOptions{})
+}
+
+func (a *alphaAPI) amend(ctx context.Context, pools bool, name string, data []byte) (err error) {
+	if !pools { // there are no own pools
+		_, err = a.templates.Patch(ctx, name, types.MergePatchType, data, metav1.PatchOptions{})
+	}
+	return err
 }

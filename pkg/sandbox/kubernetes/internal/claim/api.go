@@ -31,6 +31,7 @@ type api interface {
 	// names lists templates, or pools.
 	names(ctx context.Context, pools bool, selector string) ([]string, error)
 	remove(ctx context.Context, pools bool, name string) error
+	amend(ctx context.Context, pools bool, name string, data []byte) error // merge patch
 }
 
 // claimAPI is the part that concerns claims.
@@ -44,7 +45,7 @@ type claimAPI interface {
 	raw(ctx context.Context, o metav1.ListOptions) (runtime.Object, error)
 	// claim reads what follow and raw give.
 	claim(object any) (*v1beta1.SandboxClaim, error)
-	patch(ctx context.Context, name string, kind types.PatchType, data []byte) error
+	patch(ctx context.Context, name string, data []byte) error // merge patch
 	delete(ctx context.Context, name string, uid types.UID) error
 	deleteAll(ctx context.Context, selector string) error
 }
@@ -176,8 +177,8 @@ func (a *betaAPI) claim(object any) (*v1beta1.SandboxClaim, error) {
 	return c, nil
 }
 
-func (a *betaAPI) patch(ctx context.Context, name string, kind types.PatchType, data []byte) error {
-	_, err := a.claims.Patch(ctx, name, kind, data, metav1.PatchOptions{})
+func (a *betaAPI) patch(ctx context.Context, name string, data []byte) error {
+	_, err := a.claims.Patch(ctx, name, types.MergePatchType, data, metav1.PatchOptions{})
 	return err
 }
 
@@ -224,6 +225,15 @@ func (a *betaAPI) remove(ctx context.Context, pools bool, name string) error {
 		return a.pools.Delete(ctx, name, metav1.DeleteOptions{})
 	}
 	return a.templates.Delete(ctx, name, metav1.DeleteOptions{})
+}
+
+func (a *betaAPI) amend(ctx context.Context, pools bool, name string, data []byte) (err error) {
+	if pools {
+		_, err = a.pools.Patch(ctx, name, types.MergePatchType, data, metav1.PatchOptions{})
+	} else {
+		_, err = a.templates.Patch(ctx, name, types.MergePatchType, data, metav1.PatchOptions{})
+	}
+	return err
 }
 
 func objectNames(list runtime.Object, err error) ([]string, error) {

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/cluster"
@@ -61,6 +60,7 @@ type End struct {
 	// Otherwise somebody else took the sandbox: deleted, evicted, expired.
 	Died bool
 	OOM  bool // it was killed for memory
+	Disk bool // it was evicted for more on its disk than its own limit
 	Exit int  // the exit status of the first process, 128 and the signal's number where one killed it
 }
 
@@ -104,12 +104,12 @@ func (c *Claim) Extend(ctx context.Context, d time.Duration) error {
 	if err != nil {
 		return &sandbox.Error{Op: "extend", ID: c.Name, Err: err}
 	}
-	return cluster.Classify("extend", c.Name, c.claims.api.patch(ctx, c.Name, types.MergePatchType, data))
+	return cluster.Classify("extend", c.Name, c.claims.api.patch(ctx, c.Name, data))
 }
 
 // Service says whether the sandbox has a Service of its own, and so a name in the cluster's DNS. It makes one request.
 func (c *Claim) Service(ctx context.Context) (bool, error) {
-	if c.pool != nil && c.pool.service {
+	if _, old := c.claims.api.(*alphaAPI); old || c.pool != nil && c.pool.service { // v1alpha1 knows no sandbox without
 		return true, nil
 	}
 	box, err := c.claims.sandboxes.Get(ctx, c.Sandbox, metav1.GetOptions{})

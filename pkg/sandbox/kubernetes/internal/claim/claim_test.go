@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 )
 
@@ -567,4 +569,52 @@ func TestManage(t *testing.T) {
 	}
 	closed(t, theirs)
 	nothing(t, f)
+}
+
+func TestKeep(t *testing.T) {
+	for _, version := range []string{"v1beta1", "v1alpha1"} {
+		t.Run(version, func(t *testing.T) {
+			f := newFake(t)
+			f.version = version
+			c := open(t, f, Options{})
+			image := Request{Spec: sandbox.Spec{Network: sandbox.NetworkNone, Cluster: sandbox.Cluster{Image: "i"}}, Lifetime: time.Minute}
+			kept, other := acquire(t, c, image), acquire(t, c, image)
+			if err := kept.Keep(within(t), 2*time.Hour); err != nil {
+				t.Fatal(err)
+			}
+			closed(t, c)
+			if cause := kept.Cause(); cause != nil {
+				t.Error(cause)
+			}
+			if left := f.names("sandboxclaims"); !slices.Equal(left, []string{kept.Name}) {
+				t.Errorf("kept %s, and there is %v; %s went", kept.Name, left, other.Name)
+			}
+			m := metaOf(f.get("sandboxclaims", kept.Name))
+			if m["ownerReferences"] != nil || m["labels"].(object)[labelRun] != nil || m["labels"].(object)[labelKept] != "r1" {
+				t.Errorf("%v", m)
+			}
+			for _, r := range []string{"sandboxtemplates", "sandboxwarmpools"} {
+				for _, n := range f.names(r) {
+					owner := metaOf(f.get(r, n))["ownerReferences"].([]any)
+					if len(owner) != 1 || owner[0].(object)["kind"] != "SandboxClaim" {
+						t.Errorf("%s %s is owned by %v", r, n, owner)
+					}
+				}
+			}
+			if n := f.names("sandboxtemplates"); len(n) != 1 {
+				t.Errorf("templates %v: the policy of what was kept hangs on it", n)
+			}
+			infos, err := c.List(within(t), labelKept)
+			if err != nil || len(infos) != 1 || time.Until(infos[0].Expires) < time.Hour {
+				t.Error(infos, err)
+			}
+			if err := c.Release(within(t), kept); err != nil || len(f.names("sandboxclaims")) != 1 {
+				t.Errorf("Release took what was kept: %v", err)
+			}
+		})
+	}
+}
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m)
 }

@@ -43,14 +43,16 @@ type Claims struct {
 	open  context.Context
 	close context.CancelCauseFunc
 
-	flight singleflight.Group
-	mu     sync.Mutex
-	closed bool
-	busy   sync.WaitGroup // Acquires under way
-	watch  *watch         // nil before the first Acquire
-	lease  *lease
-	pools  map[string]*pool
-	groups map[string]*group
+	flight  singleflight.Group
+	mu      sync.Mutex
+	closed  bool
+	busy    sync.WaitGroup // Acquires under way
+	keeping sync.Mutex
+	watch   *watch // nil before the first Acquire
+	lease   *lease
+	pools   map[string]*pool
+	made    map[string]*pool // by name: what Close has to remove, also where making it failed
+	groups  map[string]*group
 }
 
 // Open finds out which versions of the API are served: one request. Lease and watch come with the first Acquire.
@@ -59,7 +61,7 @@ func Open(ctx context.Context, o Options) (*Claims, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Claims{o: o, api: api, sandboxes: sandboxes, pools: map[string]*pool{}, groups: map[string]*group{}}
+	c := &Claims{o: o, api: api, sandboxes: sandboxes, pools: map[string]*pool{}, made: map[string]*pool{}, groups: map[string]*group{}}
 	c.base, c.stop = context.WithCancel(context.WithoutCancel(ctx))
 	c.open, c.close = context.WithCancelCause(c.base)
 	return c, nil
@@ -94,12 +96,15 @@ func (c *Claims) begun() *lease {
 }
 
 // shared does what several calls at once need, and does it once. It runs on where the call that began it is
-// cancelled.
+// cancelled, until Close.
 func shared[T any](ctx context.Context, c *Claims, key string, f func(context.Context) (T, error)) (T, error) {
 	var zero T
-	done := c.flight.DoChan(key, func() (any, error) { return f(c.base) })
+	done := c.flight.DoChan(key, func() (any, error) { return f(c.open) })
 	select {
 	case <-ctx.Done():
+		if c.open.Err() != nil {
+			<-done // Close waits for this call, and so for what it began
+		}
 		return zero, cluster.Classify("acquire", "", context.Cause(ctx))
 	case r := <-done:
 		if r.Err != nil {

@@ -51,6 +51,19 @@ type change struct {
 	kind     string // ADDED, MODIFIED, DELETED
 	resource string
 	object   object
+	before   object // nil: it is new
+}
+
+// seen is the change as who selects sees it: what does not match any more is gone.
+func (c change) seen(s selectors.Selector) (kind string, ok bool) {
+	now, was := matches(s, c.object), c.before != nil && matches(s, c.before)
+	switch {
+	case now:
+		return c.kind, true
+	case was:
+		return "DELETED", true
+	}
+	return "", false
 }
 
 // newFake starts one. It serves v1beta1 unless told otherwise before the first request.
@@ -159,12 +172,13 @@ func (f *fake) put(kind, resource string, o object) {
 	f.rv++
 	metaOf(o)["resourceVersion"] = strconv.Itoa(f.rv)
 	key := resource + "/" + metaOf(o)["name"].(string)
+	before := clone(f.objects[key])
 	if kind == "DELETED" {
 		delete(f.objects, key)
 	} else {
 		f.objects[key] = o
 	}
-	f.log = append(f.log, change{f.rv, kind, resource, clone(o)})
+	f.log = append(f.log, change{f.rv, kind, resource, clone(o), before})
 	for w := range f.watchers {
 		select {
 		case w <- struct{}{}:
@@ -420,8 +434,8 @@ func (f *fake) serveWatch(w http.ResponseWriter, r *http.Request, p request) {
 		f.mu.Lock()
 		var news []change
 		for _, c := range f.log {
-			if c.rv > from && c.resource == p.resource && matches(p.selector, c.object) {
-				c.object = clone(c.object)
+			if kind, ok := c.seen(p.selector); ok && c.rv > from && c.resource == p.resource {
+				c.kind, c.object = kind, clone(c.object)
 				news = append(news, c)
 			}
 		}
@@ -448,10 +462,10 @@ func (f *fake) serveWatch(w http.ResponseWriter, r *http.Request, p request) {
 
 func matches(s selectors.Selector, o object) bool {
 	set := selectors.Set{}
-	if have, ok := metaOf(o)["labels"].(object); ok {
-		for k, v := range have {
-			set[k], _ = v.(string)
-		}
+	m, _ := o["metadata"].(object)
+	have, _ := m["labels"].(object)
+	for k, v := range have {
+		set[k], _ = v.(string)
 	}
 	return s == nil || s.Matches(set)
 }

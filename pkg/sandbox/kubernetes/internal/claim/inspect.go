@@ -47,7 +47,8 @@ func (c *Claim) inspect(ctx context.Context) (reason string, end End) {
 	}
 	if pod.Status.Phase == corev1.PodFailed && pod.Status.Reason != "" {
 		// The kubelet took it: Evicted, NodeShutdown, Preempting...
-		return fmt.Sprintf("pod %s was ended by its node: %s: %s", c.Pod, pod.Status.Reason, pod.Status.Message), End{}
+		own := slices.ContainsFunc(ownDisk, func(s string) bool { return strings.Contains(pod.Status.Message, s) })
+		return fmt.Sprintf("pod %s was ended by its node: %s: %s", c.Pod, pod.Status.Reason, pod.Status.Message), End{Died: own, Disk: own}
 	}
 	if i := slices.IndexFunc(pod.Status.Conditions, func(p corev1.PodCondition) bool {
 		return p.Type == corev1.DisruptionTarget && p.Status == corev1.ConditionTrue
@@ -67,12 +68,18 @@ func (c *Claim) inspect(ctx context.Context) (reason string, end End) {
 	return c.died(pod)
 }
 
+// ownDisk are the kubelet's words for a pod that is evicted for its own limits, and not for its node's need.
+var ownDisk = []string{"ephemeral local storage usage exceeds", "exceeded its local ephemeral storage limit", "Usage of EmptyDir volume"}
+
+// nodeSkew is what a node's clock, which says when containers ended, may be behind the API server's.
+const nodeSkew = 10 * time.Second
+
 // died says whether a container of the pod ended since the claim was ready: with it went all that ran in it, also
 // where the kubelet started it again.
 func (c *Claim) died(pod *corev1.Pod) (string, End) {
 	for _, s := range pod.Status.ContainerStatuses {
 		for _, t := range []*corev1.ContainerStateTerminated{s.State.Terminated, s.LastTerminationState.Terminated} {
-			if t == nil || t.FinishedAt.Time.Before(c.since.Truncate(time.Second)) {
+			if t == nil || t.FinishedAt.Time.Before(c.since.Add(-nodeSkew)) {
 				continue
 			}
 			end := End{Died: true, OOM: t.Reason == "OOMKilled", Exit: int(t.ExitCode)}

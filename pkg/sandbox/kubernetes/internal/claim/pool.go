@@ -10,6 +10,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	core "sigs.k8s.io/agent-sandbox/api/v1beta1"
 	v1beta1 "sigs.k8s.io/agent-sandbox/extensions/api/v1beta1"
 
@@ -19,14 +20,15 @@ import (
 
 // pool is where the claims of one kind of Spec come from.
 type pool struct {
-	name        string // of the SandboxWarmPool
-	from        string // what the recipe says, for messages
-	template    string // of its SandboxTemplate; empty where that did not have to be found out
-	own         bool   // the run made the pool
-	ownTemplate bool   // and the template
-	container   string // of own templates
-	execOnly    bool   // its container only waits
-	service     bool   // its sandboxes have a Service
+	name        string                  // of the SandboxWarmPool
+	from        string                  // what the recipe says, for messages
+	template    string                  // of its SandboxTemplate; empty where that did not have to be found out
+	own         bool                    // the run made the pool
+	ownTemplate bool                    // and the template
+	container   string                  // of own templates
+	execOnly    bool                    // its container only waits
+	service     bool                    // its sandboxes have a Service
+	keepers     []metav1.OwnerReference // claims that were kept; see Claim.Keep
 }
 
 // poolOf returns the pool of a Spec. What the run makes itself it makes once for all that are alike.
@@ -107,7 +109,7 @@ func (c *Claims) makePool(ctx context.Context, spec sandbox.Spec, key string) (*
 		}
 		return p, c.checkNetwork(ctx, spec.Network, p.template)
 	}
-	p := &pool{name: prefix + c.o.Run.ID + "-p" + key, template: k.Template, own: true}
+	p := &pool{name: prefix + c.o.Run.ID + "-p" + key, template: k.Template, own: true, ownTemplate: k.Template == ""}
 	switch {
 	case k.Template != "":
 		p.from = fmt.Sprintf("template %q", k.Template)
@@ -125,15 +127,17 @@ func (c *Claims) makePool(ctx context.Context, spec sandbox.Spec, key string) (*
 		if err != nil {
 			return nil, &sandbox.Error{Op: "acquire", Kind: sandbox.KindInvalid, Err: err}
 		}
-		p.template, p.ownTemplate, p.service = p.name, true, want.Service != nil && *want.Service
+		p.template, p.service = p.name, want.Service != nil && *want.Service
 		p.execOnly = k.Image != "" && waits(k.Runtime)
 		if k.Image != "" {
 			p.container = containerName
 		}
+		c.owe(p)
 		if err := c.api.makeTemplate(ctx, &v1beta1.SandboxTemplate{ObjectMeta: c.owned(p.name), Spec: *want}); err != nil {
 			return nil, fmt.Errorf("make template %s: %w", p.name, err)
 		}
 	}
+	c.owe(p)
 	none := int32(0)
 	err := c.api.makePool(ctx, &v1beta1.SandboxWarmPool{ObjectMeta: c.owned(p.name), Spec: v1beta1.SandboxWarmPoolSpec{
 		Replicas: &none, TemplateRef: v1beta1.SandboxTemplateRef{Name: p.template},
@@ -145,6 +149,13 @@ func (c *Claims) makePool(ctx context.Context, spec sandbox.Spec, key string) (*
 		c.seen(ctx, p.template)
 	}
 	return p, nil
+}
+
+// owe makes Close remove what is about to be made, whatever becomes of the making.
+func (c *Claims) owe(p *pool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.made[p.name] = p
 }
 
 // seen waits, not for long, until the controller has seen a template: it labels it. A claim that it sees earlier it
@@ -175,13 +186,14 @@ func (c *Claims) notThere(ctx context.Context, pool bool, name string) error {
 // closePools removes the run's own pools and templates; the policies that the controller made for them follow.
 func (c *Claims) closePools(ctx context.Context) error {
 	c.mu.Lock()
-	own := slices.Collect(maps.Values(c.pools))
+	own := slices.Collect(maps.Values(c.made))
 	c.mu.Unlock()
 	var errs []error
 	for _, p := range own {
-		if p.own {
-			errs = append(errs, c.remove(ctx, true, p.name))
+		if len(p.keepers) > 0 {
+			continue
 		}
+		errs = append(errs, c.remove(ctx, true, p.name))
 		if p.ownTemplate {
 			errs = append(errs, c.remove(ctx, false, p.template))
 		}

@@ -105,7 +105,7 @@ func limit(c *corev1.Container, said sandbox.Limits) {
 		c.Resources.Limits = corev1.ResourceList{}
 	}
 	defaults := said.WithDefaults()
-	set := func(name corev1.ResourceName, said, otherwise *resource.Quantity) {
+	apply := func(name corev1.ResourceName, said, otherwise *resource.Quantity) {
 		if !said.IsZero() {
 			c.Resources.Limits[name] = *said
 			delete(c.Resources.Requests, name)
@@ -114,40 +114,41 @@ func limit(c *corev1.Container, said sandbox.Limits) {
 		}
 	}
 	bytes := func(n int64) *resource.Quantity { return resource.NewQuantity(n, resource.BinarySI) }
-	set(corev1.ResourceCPU, resource.NewMilliQuantity(said.CPU, resource.DecimalSI), nil)
-	set(corev1.ResourceMemory, bytes(said.Memory), bytes(defaults.Memory))
-	set(corev1.ResourceEphemeralStorage, bytes(said.Disk), bytes(defaults.Disk))
+	apply(corev1.ResourceCPU, resource.NewMilliQuantity(said.CPU, resource.DecimalSI), nil)
+	apply(corev1.ResourceMemory, bytes(said.Memory), bytes(defaults.Memory))
+	apply(corev1.ResourceEphemeralStorage, bytes(said.Disk), bytes(defaults.Disk))
 }
 
 // Warnings says, one line each, what a cluster does not enforce of spec.
 func (c *Claims) Warnings(spec sandbox.Spec) []string {
 	var lines []string
-	said := func(set ...struct {
-		name string
-		yes  bool
-	}) (names []string) {
-		for _, s := range set {
-			if s.yes {
-				names = append(names, s.name)
-			}
-		}
-		return names
-	}
-	type limit = struct {
-		name string
-		yes  bool
-	}
 	l := spec.Limits
-	if names := said(limit{"pids", l.PIDs > 0}, limit{"inodes", l.Inodes > 0}); len(names) > 0 {
-		lines = append(lines, fmt.Sprintf("limits: %s: not enforced on Kubernetes; the nodes' own limits hold", joined(names)))
+	if names := set(said{"pids", l.PIDs}, said{"inodes", l.Inodes}); names != "" {
+		lines = append(lines, fmt.Sprintf("limits: %s: not enforced on Kubernetes; the nodes' own limits hold", names))
 	}
 	if spec.Cluster.Template != "" || spec.Cluster.WarmPool != "" {
-		if names := said(limit{"cpu", l.CPU > 0}, limit{"memory", l.Memory > 0}, limit{"disk", l.Disk > 0}); len(names) > 0 {
-			lines = append(lines, fmt.Sprintf("limits: %s: the template's hold; only for image and spec the recipe's do", joined(names)))
+		if names := set(said{"cpu", l.CPU}, said{"memory", l.Memory}, said{"disk", l.Disk}); names != "" {
+			lines = append(lines, fmt.Sprintf("limits: %s: the template's hold; only for image and spec the recipe's do", names))
 		}
 	}
 	if isolated(spec.Network) {
 		lines = append(lines, fmt.Sprintf("network: %s: written as a NetworkPolicy, which holds only where the cluster's network enforces it (sbxrun doctor finds out)", spec.Network))
 	}
 	return lines
+}
+
+type said struct {
+	name  string
+	value int64
+}
+
+// set names the limits that the recipe says.
+func set(limits ...said) string {
+	var names []string
+	for _, l := range limits {
+		if l.value > 0 {
+			names = append(names, l.name)
+		}
+	}
+	return joined(names)
 }
