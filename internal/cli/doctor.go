@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -13,12 +14,15 @@ func newDoctor(std stdio) *cobra.Command {
 	var provider providerFlags
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Show what this machine can do, and take a sandbox through its life",
-		Long: `doctor shows what this machine gives sandboxes (namespaces, control groups, kernel features, programs), with a remedy
-for what is missing, then takes one sandbox through its whole life, create, execute, write, read, list, exists and
-delete, each with its time. Exit status: 0, or 3 if sandboxes cannot be made here.`,
-		Example: "  sbxrun doctor",
-		Args:    maxArgs(0),
+		Short: "Show what this machine or a cluster can do, and take a sandbox through its life",
+		Long: `doctor shows what this machine gives sandboxes (namespaces, control groups, kernel features, programs), or with
+--provider kubernetes what a cluster does (its version, Agent Sandbox, what you may do there, the way to sandboxes), with
+a remedy for what is missing. Then it takes one sandbox through its whole life, create, execute, write, read, list,
+exists and delete, each with its time. Exit status: 0, or 3 if sandboxes cannot be made.`,
+		Example: `  sbxrun doctor
+  sbxrun doctor --provider kubernetes --template python-sandbox-template
+  sbxrun doctor --provider kubernetes --connection direct --api-url https://sandboxes.example.org --warmpool python`,
+		Args: maxArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := provider.settle(); err != nil {
 				return err
@@ -26,6 +30,10 @@ delete, each with its time. Exit status: 0, or 3 if sandboxes cannot be made her
 			ctx, signals := watchSignals(cmd.Context(), func(line string) { fmt.Fprintln(std.err, line) }, "doctor")
 			defer signals.stop()
 			provider.describe(ctx, std.out)
+			if provider.provider == kubernetesName && provider.origin() == "" {
+				return &sandbox.Error{Op: "create", Kind: sandbox.KindUnsupported, Err: errors.New(
+					"nothing says where a sandbox comes from: add --warmpool, --template or --image")}
+			}
 			dir, err := os.MkdirTemp("", "sbxrun-doctor-")
 			if err != nil {
 				return fmt.Errorf("make a folder for the trial run: %w", err)

@@ -13,8 +13,11 @@ func newGC(std stdio) *cobra.Command {
 		Short: "Remove what killed runs left",
 		Long: `gc removes what killed runs left on this machine: control groups with what still runs in them, and locks. What a living
 run owns is not touched. A run that ends by itself, by Ctrl-C or by SIGKILL leaves nothing; gc is for those of which
-the process that takes the sandboxes down was killed too.`,
-		Example: "  sbxrun gc",
+the process that takes the sandboxes down was killed too.
+
+With --provider kubernetes it removes claims, templates, pools and policies in the namespace whose run has let its lease
+lapse. The cluster would remove the sandboxes by itself when their time is over; gc does so now.`,
+		Example: "  sbxrun gc\n  sbxrun gc --provider kubernetes --namespace evals",
 		Args:    maxArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := provider.settle(); err != nil {

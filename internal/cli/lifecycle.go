@@ -31,7 +31,7 @@ func lifecycle(ctx context.Context, w io.Writer, provider sandbox.Provider) erro
 	}
 	content := []byte("written by doctor\x00\xff\n")
 	if !part("create", func() (err error) {
-		sb, err = provider.Acquire(ctx, sandbox.Spec{Name: "doctor", Group: "doctor", Limits: sandbox.DefaultLimits})
+		sb, err = provider.Acquire(ctx, sandbox.Spec{Name: "doctor", Group: "doctor"})
 		return err
 	}) {
 		return failed[0]

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/sbxrun/sbxrun/pkg/plan"
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local"
 )
 
@@ -60,34 +60,50 @@ func (f *providerFlags) jobs() int {
 // open makes the provider of a run, whose sandboxes are held for as long as hold, zero for a moment only.
 func (f *providerFlags) open(ctx context.Context, run sandbox.Run, hold time.Duration) (sandbox.Provider, error) {
 	if f.provider == kubernetesName {
-		return nil, &sandbox.Error{Op: "open", Kind: sandbox.KindUnsupported, Err: errors.New("the Kubernetes provider is not linked")}
+		opts := f.cluster()
+		opts.Run, opts.Hold = run, hold
+		p, err := kubernetes.Open(ctx, opts)
+		if err != nil {
+			return nil, err
+		}
+		return p, nil
 	}
 	return local.Open(ctx, local.Options{Run: run, AllowNoIsolation: f.allowNoIsolation})
+}
+
+// cluster is what the flags say of the cluster and of the way to its sandboxes.
+func (f *providerFlags) cluster() kubernetes.Options {
+	return kubernetes.Options{
+		Kubeconfig: f.kubeconfig, Context: f.context, Namespace: f.namespace, TokenFile: f.tokenFile, CAFile: f.caFile,
+		Connection: kubernetes.Connection(f.connection), GatewayName: f.gatewayName, GatewayNamespace: f.gatewayNamespace,
+		GatewayTimeout: f.gatewayTimeout, RouterNamespace: f.routerNamespace, APIURL: f.apiURL, PodIP: f.podIP,
+		ClusterDomain: f.clusterDomain, Default: kubernetes.Source{WarmPool: f.warmpool, Template: f.template, Image: f.image},
+	}
 }
 
 // fit compares what the plans ask for with what there is. The warnings are for people; the error means that a sample would
 // not get what it is promised.
 func (f *providerFlags) fit(plans []*plan.Plan) (warnings []string, err error) {
 	if f.provider == kubernetesName {
-		return nil, f.fitCluster(plans)
+		return f.fitCluster(plans)
 	}
 	return f.fitMachine(plans)
 }
 
-// fitCluster finds sandboxes of which nothing says where they come from.
-func (f *providerFlags) fitCluster(plans []*plan.Plan) error {
-	if f.origin() != "" {
-		return nil
-	}
+// fitCluster finds sandboxes of which nothing says where they come from, and what they say that means nothing there.
+func (f *providerFlags) fitCluster(plans []*plan.Plan) (warnings []string, err error) {
 	for _, p := range plans {
 		for _, sb := range p.Recipe.Sandboxes {
-			if sb.WarmPool == nil && sb.Template == nil && sb.Image == nil && sb.Spec == nil {
-				return usagef("%s: nothing says where the sandbox %s comes from: add --warmpool, --template or --image, or one of these to the recipe's sandboxes",
+			if sb.Rootfs != nil || len(sb.Mounts) > 0 || sb.Isolation != "" {
+				warnings = append(warnings, fmt.Sprintf("%s: local of the sandbox %s is not looked at on Kubernetes", p.Recipe.Name, sb.Name))
+			}
+			if f.origin() == "" && sb.WarmPool == nil && sb.Template == nil && sb.Image == nil && sb.Spec == nil {
+				return nil, usagef("%s: nothing says where the sandbox %s comes from: add --warmpool, --template or --image, or one of these to the recipe's sandboxes",
 					p.Recipe.Path, sb.Name)
 			}
 		}
 	}
-	return nil
+	return warnings, nil
 }
 
 // fitMachine compares limits with the memory of this machine.
@@ -120,10 +136,14 @@ func (f *providerFlags) fitMachine(plans []*plan.Plan) (warnings []string, err e
 	return warnings, nil
 }
 
-// describe prints what the provider's machine can do.
+// describe prints what the provider's machine, or cluster, can do.
 func (f *providerFlags) describe(ctx context.Context, w io.Writer) {
-	fmt.Fprintln(w, "this machine:")
-	for _, finding := range local.Examine(ctx) {
+	what, examine := "this machine:", local.Examine
+	if f.provider == kubernetesName {
+		what, examine = "the cluster:", func(ctx context.Context) []sandbox.Finding { return kubernetes.Examine(ctx, f.cluster()) }
+	}
+	fmt.Fprintln(w, what)
+	for _, finding := range examine(ctx) {
 		fmt.Fprintf(w, "  %-16s %-8s %s\n", finding.Name, finding.State, finding.Detail)
 		if finding.Remedy != "" {
 			fmt.Fprintf(w, "  %25s %s\n", "", finding.Remedy)
@@ -133,5 +153,8 @@ func (f *providerFlags) describe(ctx context.Context, w io.Writer) {
 
 // collectGarbage removes what killed runs left and names what it removed.
 func (f *providerFlags) collectGarbage(ctx context.Context) ([]string, error) {
+	if f.provider == kubernetesName {
+		return kubernetes.GC(ctx, f.cluster())
+	}
 	return local.GC(ctx)
 }
