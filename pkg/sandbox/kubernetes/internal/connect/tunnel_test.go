@@ -157,11 +157,11 @@ func TestTunnelRefusals(t *testing.T) {
 		says    []string
 	}{
 		"no router": {
-			func(w *world) { w.set(slices, `{"kind":"EndpointSliceList","apiVersion":"discovery.k8s.io/v1","items":[]}`) },
+			func(w *world) { w.set(routerSlices, `{"kind":"EndpointSliceList","apiVersion":"discovery.k8s.io/v1","items":[]}`) },
 			sandbox.KindUnsupported, []string{"sandbox-router-svc", "agent-sandbox-system", "--router-namespace"},
 		},
 		"endpointslices": {
-			func(w *world) { w.set(slices, forbidden("endpointslices", "discovery.k8s.io", "list")) },
+			func(w *world) { w.set(routerSlices, forbidden("endpointslices", "discovery.k8s.io", "list")) },
 			sandbox.KindUnsupported, []string{"endpointslices", "list", "agent-sandbox-system"},
 		},
 		"portforward": {
@@ -175,7 +175,7 @@ func TestTunnelRefusals(t *testing.T) {
 			sandbox.KindUnsupported, []string{"pods/portforward", "create", "agent-sandbox-system"},
 		},
 		"expired": {
-			func(w *world) { w.set(slices, status(401, "Unauthorized", "Unauthorized")) },
+			func(w *world) { w.set(routerSlices, status(401, "Unauthorized", "Unauthorized")) },
 			sandbox.KindUnsupported, []string{"401"},
 		},
 	} {

@@ -136,6 +136,9 @@ func (w *world) watch(rw http.ResponseWriter, r *http.Request) {
 			}
 			fmt.Fprintln(rw, event)
 			flush()
+			if strings.Contains(event, `"ERROR"`) {
+				return
+			}
 		case <-r.Context().Done():
 			return
 		}
@@ -152,7 +155,7 @@ func status(code int, reason, message string) string {
 	return fmt.Sprintf(`{"kind":"Status","apiVersion":"v1","status":"Failure","reason":%q,"code":%d,"message":%q}`, reason, code, message)
 }
 
-const slices = "/apis/discovery.k8s.io/v1/namespaces/agent-sandbox-system/endpointslices"
+const routerSlices = "/apis/discovery.k8s.io/v1/namespaces/agent-sandbox-system/endpointslices"
 
 // endpoints says which of the router's pods are ready; those with a minus are not.
 func (w *world) endpoints(pods ...string) {
@@ -161,7 +164,7 @@ func (w *world) endpoints(pods ...string) {
 		name, down := strings.CutPrefix(p, "-")
 		list = append(list, fmt.Sprintf(`{"addresses":["10.0.0.1"],"conditions":{"ready":%t},"targetRef":{"kind":"Pod","name":%q}}`, !down, name))
 	}
-	w.set(slices, `{"kind":"EndpointSliceList","apiVersion":"discovery.k8s.io/v1","items":[{"metadata":{"name":"s"},"addressType":"IPv4",
+	w.set(routerSlices, `{"kind":"EndpointSliceList","apiVersion":"discovery.k8s.io/v1","items":[{"metadata":{"name":"s"},"addressType":"IPv4",
 		"ports":[{"name":"metrics","port":9090,"protocol":"TCP"},{"port":8080,"protocol":"TCP"}],"endpoints":[`+strings.Join(list, ",")+`]}]}`)
 }
 

@@ -79,7 +79,7 @@ func (c *conn) receive() {
 // send copies to the pod, and gives back the streams in the end.
 func (c *conn) send() {
 	if _, err := io.Copy(c.streams.data, c.toPod); err != nil {
-		c.fail(errors.Join(ErrLost, err))
+		c.fail(fmt.Errorf("%w: %w", ErrLost, err))
 	}
 	_ = c.streams.data.Close() // the other end reads to here; it fails only where the session has
 	<-c.closed

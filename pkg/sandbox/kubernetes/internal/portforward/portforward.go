@@ -55,7 +55,7 @@ func Forward(ctx context.Context, config *rest.Config, namespace, pod string) (*
 	}
 	streams, err := spdy.NewClientConnectionWithPings(link, pingPeriod)
 	if err != nil {
-		return nil, fmt.Errorf("port-forward to pod %s/%s: %w", namespace, pod, errors.Join(err, link.Close()))
+		return nil, fmt.Errorf("port-forward to pod %s/%s: %w", namespace, pod, err) // link is closed
 	}
 	s := &Session{pod: namespace + "/" + pod, link: link, streams: streams, lost: make(chan struct{})}
 	go func() {
@@ -123,7 +123,8 @@ func (s *Session) pair(port int) (p pair, err error) {
 	defer func() {
 		if err != nil {
 			p.discard(s.streams)
-			err = errors.Join(ErrLost, err, s.Close())
+			err = fmt.Errorf("%w: %w", ErrLost, err)
+			_ = s.Close()
 		}
 	}()
 	h := http.Header{}
