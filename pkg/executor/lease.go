@@ -117,15 +117,19 @@ func (p *pace) worked(d time.Duration) {
 }
 
 // ahead is how many samples should have their sandboxes acquired beside the size that run: as many as begin while one
-// acquires, and at most size, so that no more than twice the pool is ever held.
+// acquires, and at most size, so that no more than twice the pool is ever held. Where samples take so long that what was
+// acquired ahead would wait for half of restLimit, none.
 func (p *pace) ahead(size int) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.acquire < slowAcquire {
 		return 0
 	}
-	if p.busy <= 0 || p.acquire >= p.busy {
+	switch {
+	case p.busy <= 0 || p.acquire >= p.busy:
 		return size
+	case p.busy/time.Duration(size) > restLimit/2:
+		return 0
 	}
 	return int((int64(size)*int64(p.acquire) + int64(p.busy) - 1) / int64(p.busy))
 }

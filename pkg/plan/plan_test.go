@@ -65,6 +65,33 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// Where sandboxes come from that name nothing is shown, and is no part of what decides the results.
+func TestOrigin(t *testing.T) {
+	dir := t.TempDir()
+	head := "sandboxes: {a: {}, b: {image: debian}, c: {spec: {podTemplate: {}}}}"
+	plain, err := Build(t.Context(), load(t, dir, head), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := Build(t.Context(), load(t, dir, head), Options{Origin: "template python"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text, json bytes.Buffer
+	if err := errors.Join(p.Text(t.Context(), &text), p.JSON(t.Context(), &json)); err != nil {
+		t.Fatal(err)
+	}
+	if want := "sandboxes: a (template python), b (image debian), c (spec)\n"; !strings.Contains(text.String(), want) {
+		t.Errorf("%s\nwant %s", text.String(), want)
+	}
+	if !strings.Contains(json.String(), `"origin": "template python"`) {
+		t.Error(json.String())
+	}
+	if p.Digest != plain.Digest {
+		t.Error("the digest depends on where sandboxes come from")
+	}
+}
+
 // write makes a folder with these files.
 func write(t testing.TB, files map[string]string) string {
 	t.Helper()
