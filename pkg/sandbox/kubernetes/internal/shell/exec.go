@@ -1,0 +1,278 @@
+package shell
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/sbxrun/sbxrun/pkg/sandbox"
+)
+
+const (
+	// lateness is how long after its time limit a command is left to its supervisor.
+	lateness = 15 * time.Second
+	// killPatience bounds how long a cancelled call waits for the kill of its command.
+	killPatience = 15 * time.Second
+	// upPatience is how long a lock may be taken by a command whose supervisor is not up.
+	upPatience = 15 * time.Second
+)
+
+// Exec runs a command: see sandbox.Sandbox.
+func (s *Shell) Exec(ctx context.Context, cmd sandbox.Command, stdout, stderr io.Writer) (sandbox.Result, error) {
+	res, err := s.exec(ctx, cmd, stdout, stderr)
+	return res, s.wrap(ctx, "exec", err)
+}
+
+func (s *Shell) exec(ctx context.Context, cmd sandbox.Command, stdout, stderr io.Writer) (sandbox.Result, error) {
+	if err := s.check(ctx, "exec"); err != nil {
+		return sandbox.Result{}, err
+	}
+	if len(cmd.Argv) == 0 || cmd.Argv[0] == "" {
+		return sandbox.Result{}, problem(sandbox.KindInvalid, "a command without a program")
+	}
+	select {
+	case <-cmd.Stop:
+		return sandbox.Result{Exit: 143, Signal: 15, Stopped: true}, nil
+	default:
+	}
+	r := &run{s: s, cmd: cmd, id: s.nextID(), outs: [2]*output{
+		{name: "stdout", w: stdout, limit: cmd.OutputLimit}, {name: "stderr", w: stderr, limit: cmd.OutputLimit},
+	}}
+	r.mark, _ = mark(s.marks.Add(1))
+	r.began = time.Now()
+	if err := r.prepare(ctx); err != nil {
+		return sandbox.Result{}, err
+	}
+	defer r.stdin.close()
+	res, err := r.run(ctx)
+	if err != nil && errors.Is(err, errRestarted) && s.gone("exec") == nil && ctx.Err() == nil {
+		// What ran in the container ended its first process, or a limit did.
+		return sandbox.Result{Exit: 137, Signal: 9, SandboxDied: true, Duration: time.Since(r.began)}, nil
+	}
+	if err != nil && r.asked && s.gone("exec") == nil {
+		r.destroy(ctx)
+	}
+	if err == nil {
+		s.finish(r.id)
+	}
+	return res, err
+}
+
+// run is one command.
+type run struct {
+	s     *Shell
+	cmd   sandbox.Command
+	id    string
+	mark  int64
+	outs  [2]*output
+	stdin *pump
+	began time.Time
+	asked bool // it may have been started
+
+	spec, in, part, script string // payloads
+
+	stopping atomic.Bool
+	killed   sandbox.Limit // killed from here, for this limit
+}
+
+// prepare makes the payloads. What does not fit into one request is uploaded.
+func (r *run) prepare(ctx context.Context) error {
+	room := MaxArgv - 2<<10 - len(script("start")) - len(script("supervise")) // for all payloads together
+	pack := func(what string, data []byte) (string, error) {
+		if p := payload(data); len(p) <= room {
+			room -= len(p)
+			return p, nil
+		}
+		if len(data) > MaxPart {
+			return "", problem(sandbox.KindInvalid, "%s has %d bytes, and may have %d", what, len(data), MaxPart)
+		}
+		return r.s.upload(ctx, "sbx-"+r.id+"-"+what, data)
+	}
+	r.stdin = newPump(r.cmd.Stdin)
+	first, all := r.stdin.first()
+	spec, err := r.s.spec(r.cmd, r.mark, r.cmd.Stdin != nil && !all, len(r.cmd.Script) > 0)
+	if err != nil {
+		return problem(sandbox.KindInvalid, "%w", err)
+	}
+	if r.spec, err = pack("spec", spec); err != nil {
+		return err
+	}
+	if len(r.cmd.Script) > 0 {
+		if r.script, err = pack("script", r.cmd.Script); err != nil {
+			return err
+		}
+	}
+	switch {
+	case r.cmd.Stdin == nil:
+	case all:
+		r.in, err = pack("in", first)
+	default:
+		r.part, err = pack("part", first)
+	}
+	return err
+}
+
+// run starts the command and follows it to its end.
+func (r *run) run(ctx context.Context) (sandbox.Result, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	helpers := newHelpers(cancel)
+	defer helpers.wait()
+	defer cancel(nil)
+
+	r.asked = true
+	ended := make(chan struct{})
+	defer close(ended)
+	helpers.start(func() error { return r.watchStop(ctx, ended) })
+	if r.part != "" {
+		helpers.start(func() error { return r.feed(ctx, ended) })
+	}
+	a, err := r.start(ctx)
+	for quick := 0; err == nil; {
+		for i, o := range r.outs {
+			o.take(a.parts[i+1])
+		}
+		if over := r.outs[0].over || r.outs[1].over; over && r.killed == "" && a.state != stateEnd {
+			r.killed = sandbox.LimitOutput
+			if _, err = r.kill(ctx, 9, "output", 0); err != nil {
+				break
+			}
+		}
+		switch a.state {
+		case stateEnd:
+			if r.outs[0].more || r.outs[1].more {
+				a, err = r.poll(ctx, 0)
+				continue
+			}
+			return r.result(a)
+		case stateRun:
+		case stateNew:
+			if time.Since(r.began) > upPatience {
+				return sandbox.Result{}, problem(sandbox.KindLost, "the start of the command was cut off, and it is not started a second time")
+			}
+		case stateOver:
+			return sandbox.Result{}, problem(sandbox.KindLost, "the sandbox was reset meanwhile")
+		default: // dead, or nothing is left of it: what ran in the sandbox did that
+			r.destroy(ctx)
+			return sandbox.Result{Exit: 137, Signal: 9, Duration: time.Since(r.began), Limit: r.killed, Stopped: r.stopping.Load()}, nil
+		}
+		if r.cmd.Timeout > 0 && time.Since(r.began) > r.cmd.Timeout+lateness {
+			return r.late(ctx)
+		}
+		// Many small answers in a row are not hurried.
+		if quick++; a.size > 64<<10 {
+			quick = 0
+		}
+		if err = pause(ctx, time.Duration(min(quick, 15))*10*time.Millisecond); err == nil {
+			wait, done := r.s.wait()
+			before := time.Now()
+			a, err = r.poll(ctx, wait)
+			done()
+			if time.Since(before) > time.Second {
+				quick = 0
+			}
+		}
+	}
+	if helper := helpers.failed(); helper != nil {
+		err = helper
+	}
+	return sandbox.Result{}, err
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (r *run) start(ctx context.Context) (answer, error) {
+	wait, done := r.s.wait()
+	defer done()
+	args := []string{r.id, script("supervise"), number(hundredths(wait))}
+	for _, o := range r.outs {
+		_, blocks := o.ask()
+		args = append(args, number(blocks))
+	}
+	args = append(args, r.spec, r.in, r.part, r.script)
+	return r.s.call(ctx, "start", append(args, r.s.takeFinished()...)...)
+}
+
+func (r *run) poll(ctx context.Context, wait time.Duration) (answer, error) {
+	args := []string{r.id, number(hundredths(wait)), number(r.outs[0].size()), number(r.outs[1].size())}
+	for _, o := range r.outs {
+		first, blocks := o.ask()
+		args = append(args, number(first), number(blocks))
+	}
+	return r.s.call(ctx, "poll", args...)
+}
+
+// kill sends a signal to all that the command started. A command that has not started never will.
+func (r *run) kill(ctx context.Context, signal int, reason string, grace time.Duration) (answer, error) {
+	return r.s.call(ctx, "kill", r.id, number(r.mark), strconv.Itoa(signal), reason, number(hundredths(grace)))
+}
+
+// destroy kills all that the command started though the call is over. Where that fails the sandbox's end is what helps.
+func (r *run) destroy(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killPatience)
+	defer cancel()
+	_, _ = r.kill(ctx, 9, "kill", 0)
+}
+
+// late ends a command that its supervisor should have ended.
+func (r *run) late(ctx context.Context) (sandbox.Result, error) {
+	r.destroy(ctx)
+	return sandbox.Result{Exit: 137, Signal: 9, Limit: sandbox.LimitTimeout, Duration: time.Since(r.began), Stopped: r.stopping.Load()}, nil
+}
+
+// result makes a Result of the record of the command's end.
+func (r *run) result(a answer) (sandbox.Result, error) {
+	switch a.text {
+	case "nodir .":
+		return sandbox.Result{}, problem(sandbox.KindNotFound, "working directory %q does not exist", r.cmd.Dir)
+	case "notdir .":
+		return sandbox.Result{}, problem(sandbox.KindInvalid, "working directory %q is no directory that can be entered", r.cmd.Dir)
+	}
+	if text, failed := strings.CutPrefix(a.text, "fail "); failed {
+		return sandbox.Result{}, problem(sandbox.KindNoSpace, "%s", text)
+	}
+	e, err := parseEnd(a.text)
+	if err != nil { // nobody but the code that ran can have written that
+		e = ended{exit: 137, signal: 9}
+	}
+	res := sandbox.Result{
+		Exit: e.exit, Signal: e.signal, Limit: r.killed,
+		Duration: min(time.Duration(e.hundredths)*10*time.Millisecond, time.Since(r.began)),
+	}
+	switch {
+	case r.outs[0].over || r.outs[1].over:
+		res.Limit = sandbox.LimitOutput
+	case e.why == "timeout":
+		res.Limit = sandbox.LimitTimeout
+	case e.why == "output":
+		res.Limit = sandbox.LimitOutput
+	case e.why == "disk":
+		res.Limit = sandbox.LimitDisk
+	case e.oom && e.exit != 0 && r.killed == "":
+		res.Limit = sandbox.LimitOOM
+	}
+	res.Stopped = e.stopped
+	if res.Limit == sandbox.LimitTimeout {
+		res.Duration = max(res.Duration, r.cmd.Timeout)
+		if res.Exit == 0 { // it heeded the end of its time, but came late
+			res.Exit, res.Signal = 137, 9
+		}
+	}
+	for _, o := range r.outs {
+		if o.err != nil {
+			return res, o.err
+		}
+	}
+	return res, nil
+}

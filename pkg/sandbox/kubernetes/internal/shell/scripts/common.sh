@@ -1,0 +1,55 @@
+# Read by every request, and by the supervisor. Comments and indentation are removed before a request is made.
+unset CDPATH
+LC_ALL=C
+export LC_ALL
+umask 022
+
+# now: $t is the time in hundredths of a second.
+now() {
+	read -r t t0 </proc/uptime
+	t=$((${t%.*} * 100 + 1${t#*.} - 100))
+}
+
+# look PID: $st is the state of a process, empty if there is none; $pp its parent, $bt when it was started.
+look() {
+	l=
+	{ while IFS= read -r m; do l=$l$m; done; } 2>/dev/null <"/proc/$1/stat"
+	set -- ${l##*) }
+	st=$1 pp=$2 bt=${20}
+}
+
+# hunt SIGNAL: sends it to what carries the mark $B, to the main process, and to their descendants; $h is how many it
+# reached. A zombie is not reached.
+hunt() {
+	h=0 q=' ' s=$1
+	[ ! -e "$D/rc" ] && [ -s "$D/main" ] && read -r p <"$D/main" && q=" $p "
+	for f in $(grep -l "^Max resident set  *$B " /proc/[0-9]*/limits); do
+		f=${f%/*}
+		q="$q${f##*/} "
+	done
+	for f in /proc/[0-9]*; do
+		p=${f##*/}
+		look "$p"
+		case $q in
+		*" $p "*) ;;
+		*" $pp "*) q="$q$p " ;;
+		*) continue ;;
+		esac
+		case $st in
+		'' | Z | X) ;;
+		*) kill "-$s" "$p" && h=$((h + 1)) ;;
+		esac
+	done
+} 2>/dev/null
+
+# kall: KILL until nothing is left, for six seconds and more if each round takes its time.
+kall() {
+	j=0
+	while
+		hunt 9
+		[ "$h" -gt 0 ] && [ "$j" -lt 300 ]
+	do
+		j=$((j + 1))
+		sleep .02
+	done
+}

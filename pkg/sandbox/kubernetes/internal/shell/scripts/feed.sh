@@ -1,0 +1,35 @@
+# feed NUMBER ID PART WAIT LAST PAYLOAD: gives part PART of stdin; an empty PAYLOAD is none. LAST is 1 with the last part.
+D=$S/x/$2
+if [ -d "$D" ] && [ ! -s "$D/end" ]; then
+	f=0
+	[ -s "$D/fed" ] && read -r f <"$D/fed"
+	if [ "$6" ] && [ "$3" -gt "${f:-0}" ] && [ ! -e "$D/i$3" ]; then
+		load "$D/t$3" "$6" 2>/dev/null && mv -f "$D/t$3" "$D/i$3" || {
+			say fail "stdin could not be put into $D: is there room?"
+			echo .
+			exit
+		}
+	fi
+	case $6 in @*) rm -f -- "${6#@}" ;; esac
+	[ "$5" = 1 ] && echo "$3" >"$D/eof"
+	now
+	e=$((t + $4)) k=0
+	while [ ! -s "$D/end" ] && [ ! -e "$D/shut" ] && [ "$t" -lt "$e" ]; do
+		[ -s "$D/fed" ] && read -r f <"$D/fed"
+		[ "${f:-0}" -ge $(($3 - 1)) ] && break
+		[ -s "$D/pid" ] && ! alive && break
+		k=$((k + 1))
+		case $k in
+		?) sleep .01 ;;
+		*) sleep .05 ;;
+		esac || sleep 1
+		now
+	done
+fi
+if [ -e "$D/shut" ] && [ ! -s "$D/end" ]; then
+	say shut
+else
+	tell
+fi
+echo "fed ${f:-0}"
+echo .

@@ -1,0 +1,22 @@
+# kill NUMBER ID MARK SIGNAL REASON GRACE: a command that has not started never will.
+D=$S/x/$2 B=$3
+if mkdir "$D" 2>/dev/null; then
+	echo '143 15 -+stop 0 0 .' >"$D/end"
+else
+	if [ ! -s "$D/end" ]; then
+		now
+		[ "$5" = stop ] && echo $((t + $6)) >"$D/stop"
+		[ "$5" ] && [ "$5" != stop ] && (set -C; echo "$5" >"$D/why") 2>/dev/null
+		e=$((t + 500)) g=$4
+		while [ ! -s "$D/end" ] && [ "$t" -lt "$e" ]; do
+			hunt "$g"
+			[ "$g" != 9 ] && [ "$h" -gt 0 ] && break
+			[ -s "$D/pid" ] && ! alive && break
+			sleep .02
+			now
+		done
+	fi
+	[ "$4" = 9 ] && kall
+fi
+tell
+echo .

@@ -1,0 +1,65 @@
+# Read by every request: finds the state folder $S; $n is the number that the answer repeats.
+n=$1
+for b in "$TMPDIR" /tmp /var/tmp /dev/shm "$HOME"; do
+	case $b in /*) ;; *) continue ;; esac
+	S=${b%/}/.sbxrun
+	[ -w "$S/x" ] && break
+	mkdir -p -m 700 "$S" "$S/x" "$S/tmp" 2>/dev/null && [ -w "$S/x" ] && break
+	S=
+done
+
+# say STATE...: the first line of the answer.
+say() {
+	look 1
+	printf 'sbx1 %s %s %s\n' "$n" "${bt:-0}" "$*"
+}
+
+# tell: says the state of the command in $D.
+tell() {
+	x=
+	if [ -s "$D/end" ]; then
+		IFS= read -r x <"$D/end"
+		say end "$x"
+	elif [ ! -d "$D" ]; then
+		say none
+	elif [ ! -s "$D/pid" ]; then
+		say new
+	elif alive || [ -s "$D/end" ]; then
+		say run
+	else
+		say dead
+	fi
+}
+
+# alive: whether the supervisor is there.
+alive() {
+	read -r p pb <"$D/pid" || return
+	look "$p"
+	case $st in
+	'' | Z | X) return 1 ;;
+	esac
+	[ "$bt" = "$pb" ]
+}
+
+# load FILE PAYLOAD: what came with the request as text (=), as base64 (+), or was uploaded (@).
+load() {
+	case $2 in
+	=*) printf %s "${2#=}" >"$1" ;;
+	+*) printf %s "${2#+}" | base64 -d >"$1" ;;
+	@*) mv -f -- "${2#@}" "$1" ;;
+	esac
+}
+
+# out STREAM BLOCK BLOCKS: a part of the output so far.
+out() {
+	if [ "$3" -gt 0 ] && [ -s "$D/$1" ]; then
+		echo "$1 $2"
+		dd if="$D/$1" bs=4096 skip="$2" count="$3" 2>/dev/null | base64
+	fi
+}
+
+if [ ! "$S" ]; then
+	say fail 'no folder is writable: tried $TMPDIR, /tmp, /var/tmp, /dev/shm and $HOME'
+	echo .
+	exit
+fi

@@ -1,0 +1,260 @@
+# The supervisor of one command: sh -c SUPERVISOR sbx STATE COMMAND WAIT [FINISHED...]. Its stderr is the file msg, into which the shell writes
+# that the command was killed by a signal.
+S=$1 D=$2 w=$3 K=$PPID
+trap : HUP INT QUIT TERM
+
+# rel: ends the wait of the request that started this.
+rel() {
+	[ "$K" ] || return
+	look $$
+	[ "$pp" = "$K" ] && [ "$K" -gt 1 ] && kill -9 "$K"
+	K=
+}
+
+# fin STATUS...: records the end, and sees to what a stop has left.
+fin() {
+	echo "$* ." >"$D/end"
+	if [ -s "$D/stop" ]; then
+		rel
+		read -r e <"$D/stop"
+		while
+			now
+			[ "$t" -lt "$e" ] && hunt 0 && [ "$h" -gt 0 ]
+		do
+			sleep .1
+		done
+		kall
+	fi 2>/dev/null
+	exit 0
+}
+
+# enter: makes the workspace $W with the first command, and goes to the directory $d in it.
+enter() {
+	W=
+	[ -s "$S/w" ] && IFS= read -r W <"$S/w"
+	if [ ! "$W" ]; then
+		W=$P
+		[ -d "$W" ] || mkdir -p "$W"
+		[ -d "$W" ] && [ -w "$W" ] && [ -x "$W" ] || W=$S/work
+		echo "$W" >"$S/w.$$"
+		mv -f "$S/w.$$" "$S/w"
+	fi
+	[ -d "$W" ] && [ -d "$S/tmp" ] || mkdir -p "$W" "$S/tmp"
+	cd "$W" && { [ ! "$d" ] || cd "$d"; } && return
+	case $d in
+	/*) p=$d ;;
+	*) p=$W/$d ;;
+	esac
+	[ -e "$p" ] && fin notdir
+	while p=${p%/*} && [ "$p" ]; do
+		[ -d "$p" ] && break
+		[ -e "$p" ] && fin notdir
+	done
+	fin nodir
+} 2>/dev/null
+
+# oom: $o is how many processes of the container the kernel has killed for memory.
+oom() {
+	o=0
+	for f in /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control; do
+		[ -r "$f" ] || continue
+		while read -r k v; do
+			[ "$k" = oom_kill ] && o=$v
+		done <"$f"
+		return
+	done
+}
+
+# why REASON: the first one counts.
+why() {
+	(set -C; echo "$1" >"$D/why") 2>/dev/null
+}
+
+# collect STREAM: copies a stream into its file, up to the limit. It holds the pipe open, so that a command that floods it
+# is blocked until it is killed.
+collect() {
+	exec 3<"$D/p$1"
+	ulimit -c 0
+	[ "$L" = 0 ] || ulimit -f "$L"
+	cat <&3 >"$D/$1" 3<&- &
+	echo $! >"$D/c$1"
+	wait $!
+	r=$?
+	case $r in
+	0) ;;
+	137) cat <&3 >/dev/null 3<&- & ;; # for what the command left running
+	*)
+		[ $r = 153 ] && why output || why disk # SIGXFSZ
+		kall
+		;;
+	esac
+} 2>/dev/null
+
+# watch: the watchdog. USR1 says that the command has ended: then it waits until what it wrote is in the files, though
+# others hold the pipes.
+watch() {
+	trap 'kill $!; wait; exit 0' TERM
+	m=
+	trap 'm=1; kill $!' USR1
+	[ -e "$D/rc" ] && m=1
+	k=0
+	while [ ! "$m" ]; do
+		now
+		e=$((t - T0))
+		if [ "$K" ] && [ $e -ge 8 ]; then
+			[ $e -ge "$w" ] || [ -s "$D/1" ] || [ -s "$D/2" ] && rel
+		fi
+		if [ "$T" -gt 0 ] && [ $e -ge "$T" ]; then
+			why timeout
+			T=0
+			kall
+		fi
+		k=$((k + 1)) z=60000
+		if [ "$K" ]; then
+			case $k in
+			?) z=1 ;;
+			??) z=3 ;;
+			*) z=10 ;;
+			esac
+		fi
+		[ "$T" -gt 0 ] && [ $((T - e)) -lt $z ] && z=$((T - e))
+		nap $z
+	done
+	k=0
+	while [ $k -lt 3 ]; do
+		m=
+		nap 1
+		k=$((k + 1))
+		for c in 1 2; do
+			p=
+			[ -s "$D/c$c" ] && read -r p <"$D/c$c"
+			st=R
+			[ "$p" ] && look "$p"
+			case $st in
+			S | Z | X | '') ;;
+			*) k=0 ;;
+			esac
+		done
+	done
+	for c in 1 2; do
+		read -r p <"$D/c$c"
+		look "$p"
+		[ "$st" = S ] && kill -9 "$p"
+	done
+	:
+} 2>/dev/null
+
+# nap HUNDREDTHS: sleeps, unless a signal came.
+nap() {
+	sleep $(($1 / 100)).$(($1 / 10 % 10))$(($1 % 10)) &
+	[ "$m" ] || wait $!
+	[ $? = 1 ] && sleep 1
+	:
+}
+
+# feed: gives the parts of stdin to the command, in their order.
+feed() {
+	trap 'kill $!; wait; exit 0' TERM
+	exec >"$D/p0"
+	i=1 k=0 m=
+	while :; do
+		if [ -e "$D/i$i" ]; then
+			cat "$D/i$i" &
+			wait $! || {
+				: >"$D/shut"
+				exit 0
+			}
+			echo "$i" >"$D/fed"
+			rm -f "$D/i$i" &
+			wait $!
+			i=$((i + 1)) k=0
+			continue
+		fi
+		if [ -s "$D/eof" ]; then
+			read -r e <"$D/eof"
+			[ $i -gt "$e" ] && exit 0
+		fi
+		k=$((k + 1))
+		case $k in
+		?) nap 1 ;;
+		??) nap 4 ;;
+		*) nap 10 ;;
+		esac
+	done
+} 2>/dev/null
+
+look $$
+echo "$$ $bt" >"$D/pid"
+shift 3
+old=$*
+. "$D/spec"
+ulimit -S -m "$N" 2>/dev/null
+for i in $old; do
+	rm -f "$S/x/$i/"* &
+done 2>/dev/null
+mkfifo "$D/p1" "$D/p2" || fin fail "mkfifo did not work in $D: is there room?"
+: >"$D/1"
+: >"$D/2"
+oom
+O=$o
+collect 1 &
+c1=$!
+collect 2 &
+c2=$!
+now
+T0=$t
+watch &
+a=$!
+i=/dev/null f=
+[ -e "$D/in" ] && i=$D/in
+if [ "$F" ]; then
+	i=$D/p0
+	mkfifo "$i"
+	feed &
+	f=$!
+fi
+exec 3>"$D/p1" 4>"$D/p2"
+if [ -e "$D/stop" ]; then
+	rc=143 g=15
+else
+	(
+		read -r p t </proc/self/stat
+		echo "$p" >"$D/main"
+		ulimit -S -m "$M"
+		exec "$@" 2>&4 4>&-
+	) <"$i" >&3 2>/dev/null 3>&-
+	rc=$?
+	g=0
+	if [ $rc -gt 128 ]; then
+		if [ -s "$D/msg" ]; then
+			g=$((rc - 128))
+		else
+			case $rc$BASH_VERSION in
+			130* | 141* | 143?*) g=$((rc - 128)) ;;
+			esac
+		fi
+	fi
+fi
+now
+: >"$D/rc"
+exec 3>&- 4>&- 2>/dev/null
+[ -s "$D/why" ] && kall
+kill -USR1 $a
+wait $c1 $c2
+kill $a
+if [ "$f" ]; then
+	exec 5<>"$D/p0"
+	kill $f
+	wait $f
+	exec 5>&-
+fi
+wait $a
+y=-
+[ -s "$D/why" ] && read -r y <"$D/why"
+[ -e "$D/stop" ] && y=$y+stop
+x=0
+if [ $rc != 0 ]; then
+	oom
+	x=$((o - O))
+fi
+fin $rc $g "$y" $((t - T0)) $x

@@ -1,0 +1,280 @@
+package shell
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+
+	"github.com/sbxrun/sbxrun/pkg/sandbox"
+)
+
+// What is unpacked by one command in the sandbox. A larger file is a batch of its own and is streamed.
+const (
+	batchBytes   = 4 << 20
+	batchEntries = 5000
+	batchNames   = 1 << 20
+)
+
+// Send unpacks a tar stream: see sandbox.Sandbox. The stream is read and written anew here, so that names, types and
+// formats are those that every tar program takes; a blocked Read of the stream blocks Send.
+func (s *Shell) Send(ctx context.Context, dir string, stream io.Reader) error {
+	if err := s.check(ctx, "send"); err != nil {
+		return err
+	}
+	b := &sending{s: s, dir: dir}
+	err := b.unpack(ctx, tar.NewReader(&guarded{ctx: ctx, s: s, r: stream}))
+	return s.wrap(ctx, "send", err)
+}
+
+// guarded is a stream that fails once the call or the sandbox has ended.
+type guarded struct {
+	ctx context.Context
+	s   *Shell
+	r   io.Reader
+}
+
+func (g *guarded) Read(b []byte) (int, error) {
+	if err := g.s.check(g.ctx, "send"); err != nil {
+		return 0, err
+	}
+	return g.r.Read(b)
+}
+
+// sending is one Send.
+type sending struct {
+	s       *Shell
+	dir     string
+	entries int
+	names   int // bytes
+	checks  strings.Builder
+	checked map[string]bool // directories on the way
+	buf     bytes.Buffer
+	out     *tar.Writer
+	sent    bool
+
+	folders []*tar.Header // whose modes are set last, since they forbid to make what is in them
+}
+
+// maxNames bounds the memory that names take.
+const maxNames = 64 << 20
+
+func (b *sending) unpack(ctx context.Context, in *tar.Reader) error {
+	b.begin()
+	total := 0
+	for {
+		h, err := in.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return problem(sandbox.KindInvalid, "tar: %w", err)
+		}
+		clean, err := normal(h)
+		if err != nil {
+			return err
+		}
+		if clean.Typeflag == tar.TypeDir && clean.Mode&0o300 != 0o300 {
+			if total += len(clean.Name) + 200; total > maxNames {
+				return problem(sandbox.KindInvalid, "tar: too many directories that may not be written to")
+			}
+			last := *clean
+			b.folders = append(b.folders, &last)
+			clean.Mode |= 0o700
+		}
+		if clean.Size > batchBytes {
+			err = b.large(ctx, clean, in)
+		} else {
+			err = b.small(ctx, clean, in)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for i := len(b.folders) - 1; i >= 0; i-- {
+		if err := b.small(ctx, b.folders[i], nil); err != nil {
+			return err
+		}
+	}
+	if b.entries > 0 || !b.sent { // an empty stream makes the directory
+		return b.flush(ctx, nil, nil)
+	}
+	return nil
+}
+
+// normal returns an entry as it is written to the sandbox's tar program.
+func normal(h *tar.Header) (*tar.Header, error) {
+	invalid := func(why string) (*tar.Header, error) {
+		return nil, problem(sandbox.KindInvalid, "tar: %q: %s", h.Name, why)
+	}
+	if strings.ContainsRune(h.Name, 0) || strings.ContainsRune(h.Linkname, 0) {
+		return invalid("a name with a zero byte")
+	}
+	// The GNU format takes any bytes and lengths, and both GNU's and busybox's programs know it.
+	clean := &tar.Header{Typeflag: h.Typeflag, Name: below(h.Name), Mode: h.Mode & 0o777, Format: tar.FormatGNU}
+	if !h.ModTime.IsZero() && h.ModTime.Unix() > 0 {
+		clean.ModTime = h.ModTime
+	}
+	switch h.Typeflag {
+	case tar.TypeReg:
+		clean.Size = h.Size
+	case tar.TypeDir:
+	case tar.TypeSymlink:
+		clean.Linkname = h.Linkname
+	case tar.TypeLink:
+		clean.Linkname = below(h.Linkname)
+	default:
+		return invalid(fmt.Sprintf("an entry of type %q cannot be sent", h.Typeflag))
+	}
+	if clean.Name == "." && h.Typeflag != tar.TypeDir {
+		return invalid("not a name")
+	}
+	return clean, nil
+}
+
+// below turns a name of a tar into one below the directory it is unpacked to.
+func below(name string) string {
+	if name = strings.TrimPrefix(path.Clean("/"+name), "/"); name == "" {
+		return "."
+	}
+	return "./" + name
+}
+
+func (b *sending) begin() {
+	b.entries, b.names, b.checked = 0, 0, map[string]bool{}
+	b.checks.Reset()
+	b.buf.Reset()
+	b.out = tar.NewWriter(&b.buf)
+}
+
+// add writes an entry's header, and what has to hold in the sandbox before the entry is unpacked.
+func (b *sending) add(h *tar.Header) error {
+	b.entries++
+	b.names += len(h.Name) + len(h.Linkname)
+	for i := 2; i < len(h.Name); i++ {
+		if h.Name[i] == '/' {
+			b.onTheWay(h.Name[:i])
+		}
+	}
+	if h.Typeflag == tar.TypeDir {
+		b.onTheWay(h.Name)
+	} else {
+		b.checks.WriteString("f " + quote(h.Name) + "\n")
+	}
+	if err := b.out.WriteHeader(h); err != nil {
+		return problem(sandbox.KindInvalid, "tar: %q: %w", h.Name, err)
+	}
+	return nil
+}
+
+func (b *sending) onTheWay(dir string) {
+	if dir != "." && !b.checked[dir] {
+		b.checked[dir] = true
+		b.checks.WriteString("d " + quote(dir) + "\n")
+	}
+}
+
+func (b *sending) small(ctx context.Context, h *tar.Header, content io.Reader) error {
+	if b.entries > 0 && (b.buf.Len()+int(h.Size) > batchBytes || b.entries >= batchEntries || b.names > batchNames) {
+		if err := b.flush(ctx, nil, nil); err != nil {
+			return err
+		}
+	}
+	if err := b.add(h); err != nil {
+		return err
+	}
+	if h.Size > 0 {
+		if _, err := io.CopyN(b.out, content, h.Size); err != nil {
+			return problem(sandbox.KindInvalid, "tar: %q: %w", h.Name, err)
+		}
+	}
+	return nil
+}
+
+func (b *sending) large(ctx context.Context, h *tar.Header, content io.Reader) error {
+	if b.entries > 0 {
+		if err := b.flush(ctx, nil, nil); err != nil {
+			return err
+		}
+	}
+	if err := b.add(h); err != nil {
+		return err
+	}
+	return b.flush(ctx, h, content)
+}
+
+// unpackScript unpacks stdin into the current directory; the checks stand before its last line.
+const unpackScript = `LC_ALL=C
+export LC_ALL
+umask 022
+bad() {
+	printf '%s: %s\n' "$1" "$2" >&2
+	exit 65
+}
+d() {
+	[ ! -h "$1" ] || bad "$1" 'a symlink is in the way'
+	[ -d "$1" ] || [ ! -e "$1" ] || bad "$1" 'a file is in the way of a directory'
+}
+f() {
+	[ -h "$1" ] || [ ! -d "$1" ] || bad "$1" 'a directory is in its place'
+}
+command -v tar >/dev/null || exit 69
+`
+
+// flush unpacks what has been collected. Where large is set its content follows.
+func (b *sending) flush(ctx context.Context, large *tar.Header, content io.Reader) error {
+	b.sent = true
+	var stdin io.Reader
+	var source *source
+	if large == nil {
+		if err := b.out.Close(); err != nil {
+			return problem(sandbox.KindInvalid, "tar: %w", err)
+		}
+		stdin = bytes.NewReader(b.buf.Bytes())
+	} else {
+		source = newSource(content)
+		padding := make([]byte, (512-large.Size%512)%512+1024)
+		stdin = io.MultiReader(bytes.NewReader(b.buf.Bytes()), source, bytes.NewReader(padding))
+	}
+	script := unpackScript
+	if dir := directory(b.dir); dir != "" {
+		script += "mkdir -p -- " + quote(dir) + " && cd -- " + quote(dir) + " || exit 66\n"
+	}
+	script += b.checks.String() + "exec tar -x -p -o -f -\n"
+	var said bytes.Buffer
+	res, err := b.s.exec(ctx, sandbox.Command{
+		Argv: []string{"sh"}, Script: []byte(script), Stdin: stdin, OutputLimit: 64 << 10,
+	}, nil, &said)
+	if source != nil {
+		if cause := source.end(); cause != nil {
+			return problem(sandbox.KindInvalid, "tar: %q: %w", large.Name, cause)
+		}
+	}
+	if err == nil {
+		err = unpacked(res, said.String())
+	}
+	b.begin()
+	return err
+}
+
+// unpacked says what became of an unpacking.
+func unpacked(res sandbox.Result, said string) error {
+	said, _, _ = strings.Cut(strings.TrimSpace(said), "\n")
+	switch {
+	case res.SandboxDied:
+		return problem(sandbox.KindLost, "the sandbox's container was restarted while files were unpacked")
+	case res.Exit == 0:
+		return nil
+	case res.Exit == 69:
+		return problem(sandbox.KindUnsupported, "the image has no program %q, which sending files needs", "tar")
+	case strings.Contains(said, "No space left") || strings.Contains(said, "quota exceeded") || res.Limit == sandbox.LimitDisk:
+		return problem(sandbox.KindNoSpace, "%s", said)
+	case said == "":
+		said = fmt.Sprintf("unpacking ended with status %d", res.Exit)
+	}
+	return problem(sandbox.KindInvalid, "%s", said)
+}
