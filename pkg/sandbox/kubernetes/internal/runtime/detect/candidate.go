@@ -43,8 +43,10 @@ func (c candidate) answer(ctx context.Context) answer {
 		case err == nil:
 			c.Reason = reason
 			return answer{c.Found, nil}
+		case ctx.Err() != nil && last != nil:
+			return answer{c.Found, fmt.Errorf("%w, but: %w", context.Cause(ctx), last)}
 		case ctx.Err() != nil:
-			return answer{c.Found, errors.Join(context.Cause(ctx), last)}
+			return answer{c.Found, context.Cause(ctx)}
 		case !c.again || final(err):
 			return answer{c.Found, err}
 		}

@@ -6,6 +6,7 @@ package podexec
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -96,9 +97,10 @@ func (t *Transport) Close() error {
 // The script is one compound command, so that half of it runs nothing, and it ends with a line of its own on stdout: a
 // node that goes away in the middle looks to the API server like a command that succeeded.
 func (t *Transport) Run(ctx context.Context, argv []string) (shell.Reply, error) {
-	script := "{ " + quote(argv) + "\nprintf '" + trailer + "' \"$?\"\n} </dev/null\n"
+	last := "\nsbxrun " + rand.Text() + " ended " // which nothing that runs can know
+	script := "{ " + quote(argv) + "\nprintf '%s%d\\n' '" + last + "' \"$?\"\n} </dev/null\n"
 	a, err := t.exec(ctx, "exec", []string{"sh"}, strings.NewReader(script))
-	if stdout, exit, ok := cutTrailer(a.stdout); ok {
+	if stdout, exit, ok := cut(a.stdout, last); ok {
 		return shell.Reply{Stdout: stdout, Stderr: a.stderr, Exit: exit}, nil
 	}
 	if err == nil {
@@ -170,18 +172,10 @@ func quote(argv []string) string {
 	return b.String()
 }
 
-const (
-	trailer     = `\nsbxrun ended %d\n` // for printf
-	trailerHead = "\nsbxrun ended "
-)
-
-// cutTrailer parts what the command printed from the line that says that it ended, and how.
-func cutTrailer(b []byte) (stdout []byte, exit int, ok bool) {
-	i := bytes.LastIndex(b, []byte(trailerHead))
-	if i < 0 {
-		return nil, 0, false
-	}
-	status, _, whole := bytes.Cut(b[i+len(trailerHead):], []byte("\n"))
+// cut parts what the command printed from the line that begins with last and says how it ended.
+func cut(b []byte, last string) (stdout []byte, exit int, ok bool) {
+	stdout, end, found := bytes.Cut(b, []byte(last))
+	status, _, whole := bytes.Cut(end, []byte("\n"))
 	exit, err := strconv.Atoi(string(status))
-	return b[:i], exit, whole && err == nil && exit >= 0 && exit <= 255
+	return stdout, exit, found && whole && err == nil
 }

@@ -39,18 +39,18 @@ func TestRun(t *testing.T) {
 			argv []string
 			want shell.Reply
 		}{
-			"quiet":          {[]string{"true"}, shell.Reply{}},
-			"status":         {[]string{"sh", "-c", "exit 7"}, shell.Reply{Exit: 7}},
-			"signal":         {[]string{"sh", "-c", "kill -9 $$"}, shell.Reply{Exit: 137, Stderr: []byte("*")}},
-			"stdout":         {[]string{"printf", "a\nb"}, shell.Reply{Stdout: []byte("a\nb")}},
-			"stderr":         {[]string{"sh", "-c", "echo e >&2; exit 1"}, shell.Reply{Exit: 1, Stderr: []byte("e\n")}},
-			"words":          {[]string{"printf", "[%s]", "a b", "", "'", `"$HOME"`, "a\nb", "*", "\xff", "-n"}, shell.Reply{Stdout: []byte("[a b][]['][\"$HOME\"][a\nb][*][\xff][-n]")}},
-			"no stdin":       {[]string{"cat"}, shell.Reply{}},
-			"not found":      {[]string{"no-such-program"}, shell.Reply{Exit: 127, Stderr: []byte("*")}},
-			"not executable": {[]string{"/etc/passwd"}, shell.Reply{Exit: 126, Stderr: []byte("*")}},
-			"its own end":    {[]string{"printf", `\nsbxrun ended 3\n`}, shell.Reply{Stdout: []byte("\nsbxrun ended 3\n")}},
-			"long":           {[]string{"printf", "%s", strings.Repeat("'x", 50<<10)}, shell.Reply{Stdout: bytes.Repeat([]byte("'x"), 50<<10)}},
-			"much":           {[]string{"sh", "-c", "head -c 8388608 /dev/zero"}, shell.Reply{Stdout: make([]byte, shell.MaxReply)}},
+			"quiet":                   {[]string{"true"}, shell.Reply{}},
+			"status":                  {[]string{"sh", "-c", "exit 7"}, shell.Reply{Exit: 7}},
+			"signal":                  {[]string{"sh", "-c", "kill -9 $$"}, shell.Reply{Exit: 137, Stderr: []byte("*")}},
+			"stdout":                  {[]string{"printf", "a\nb"}, shell.Reply{Stdout: []byte("a\nb")}},
+			"stderr":                  {[]string{"sh", "-c", "echo e >&2; exit 1"}, shell.Reply{Exit: 1, Stderr: []byte("e\n")}},
+			"words":                   {[]string{"printf", "[%s]", "a b", "", "'", `"$HOME"`, "a\nb", "*", "\xff", "-n"}, shell.Reply{Stdout: []byte("[a b][]['][\"$HOME\"][a\nb][*][\xff][-n]")}},
+			"no stdin":                {[]string{"cat"}, shell.Reply{}},
+			"not found":               {[]string{"no-such-program"}, shell.Reply{Exit: 127, Stderr: []byte("*")}},
+			"not executable":          {[]string{"/etc/passwd"}, shell.Reply{Exit: 126, Stderr: []byte("*")}},
+			"lines like the last one": {[]string{"printf", `\nsbxrun %s ended 3\n`, "X"}, shell.Reply{Stdout: []byte("\nsbxrun X ended 3\n")}},
+			"long":                    {[]string{"printf", "%s", strings.Repeat("'x", 50<<10)}, shell.Reply{Stdout: bytes.Repeat([]byte("'x"), 50<<10)}},
+			"much":                    {[]string{"sh", "-c", "head -c 8388608 /dev/zero"}, shell.Reply{Stdout: make([]byte, shell.MaxReply)}},
 		} {
 			t.Run(name, func(t *testing.T) {
 				got, err := box.Run(t.Context(), c.argv)
