@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -26,7 +27,7 @@ func shells(t *testing.T) map[string][]string {
 // store runs Command with one of the shells, and reads its answer.
 func store(t *testing.T, shell, env []string, name string, size int, input []byte) (string, error) {
 	t.Helper()
-	argv := append(shell[:len(shell):len(shell)], Command(name, size)[1:]...)
+	argv := slices.Concat(shell, Command(name, size)[1:])
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdin = bytes.NewReader(input)

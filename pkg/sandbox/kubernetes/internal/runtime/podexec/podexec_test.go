@@ -319,7 +319,7 @@ func TestManyAtOnce(t *testing.T) {
 		t.Error(err)
 	}
 	wg.Wait()
-	if most := s.most.Load(); most > 4 {
-		t.Errorf("%d connections were made at a time, want at most 4", most)
+	if s.most > 4 {
+		t.Errorf("%d connections were made at a time, want at most 4", s.most)
 	}
 }

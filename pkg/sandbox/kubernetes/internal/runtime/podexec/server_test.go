@@ -43,11 +43,12 @@ type server struct {
 	hang      bool                                                 // commands have no end
 
 	running atomic.Int32
-	most    atomic.Int32
 	dialing atomic.Int32
 	slow    time.Duration // of an upgrade
-	mu      sync.Mutex
-	seen    []seen
+
+	mu   sync.Mutex
+	most int32 // of dialing
+	seen []seen
 }
 
 type seen struct {
@@ -115,8 +116,9 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "this proxy knows no WebSocket", http.StatusBadGateway)
 	default:
 		n := s.dialing.Add(1)
-		for m := s.most.Load(); n > m && !s.most.CompareAndSwap(m, n); m = s.most.Load() {
-		}
+		s.mu.Lock()
+		s.most = max(s.most, n)
+		s.mu.Unlock()
 		time.Sleep(s.slow)
 		s.dialing.Add(-1)
 		if ws {
@@ -232,8 +234,7 @@ func (s *server) run(r *http.Request, stdin io.Reader, stdout, stderr io.Writer,
 	cmd.Env = append(os.Environ(), "TMPDIR="+s.tmp)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, stderr
 	err := cmd.Run()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		code := exit.ExitCode()
 		if code < 0 {
 			code = 137
