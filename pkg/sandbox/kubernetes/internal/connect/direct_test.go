@@ -143,7 +143,10 @@ func TestServersThatFailAreNotFinal(t *testing.T) {
 		"end":       func(c net.Conn) { c.Close() },
 		"cut short": func(c net.Conn) { io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nabc"); c.Close() },
 		"not HTTP":  func(c net.Conn) { io.WriteString(c, "220 smtp ready\r\n"); c.Close() },
-		"headers":   func(c net.Conn) { io.WriteString(c, "HTTP/1.1 200 OK\r\nX: "+strings.Repeat("x", 1<<20)+"\r\n\r\n"); c.Close() },
+		"headers": func(c net.Conn) {
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nX: "+strings.Repeat("x", 1<<20)+"\r\n\r\n")
+			c.Close()
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -239,7 +242,7 @@ func TestDial(t *testing.T) {
 func TestDialRefusals(t *testing.T) {
 	w := newWorld(t)
 	w.Refuse = func(rw http.ResponseWriter, _ *http.Request) bool {
-		rw.WriteHeader(404)
+		rw.WriteHeader(http.StatusNotFound)
 		_, _ = io.WriteString(rw, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404,"message":"pods \"pod-1\" not found","details":{"name":"pod-1","kind":"pods"}}`)
 		return true
 	}

@@ -139,7 +139,8 @@ func TestTunnelThatIsStuckIsLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	req, _ := http.NewRequestWithContext(ctx, http.MethodGet, r.URL, nil)
-	if _, err := r.Client.Do(req); err == nil {
+	if resp, err := r.Client.Do(req); err == nil {
+		resp.Body.Close()
 		t.Error("no error")
 	}
 	if n := len(w.Sessions()); n < 2 {
@@ -157,7 +158,9 @@ func TestTunnelRefusals(t *testing.T) {
 		says    []string
 	}{
 		"no router": {
-			func(w *world) { w.set(routerSlices, `{"kind":"EndpointSliceList","apiVersion":"discovery.k8s.io/v1","items":[]}`) },
+			func(w *world) {
+				w.set(routerSlices, `{"kind":"EndpointSliceList","apiVersion":"discovery.k8s.io/v1","items":[]}`)
+			},
 			sandbox.KindUnsupported, []string{"sandbox-router-svc", "agent-sandbox-system", "--router-namespace"},
 		},
 		"endpointslices": {
@@ -167,7 +170,7 @@ func TestTunnelRefusals(t *testing.T) {
 		"portforward": {
 			func(w *world) {
 				w.Refuse = func(rw http.ResponseWriter, _ *http.Request) bool {
-					rw.WriteHeader(403)
+					rw.WriteHeader(http.StatusForbidden)
 					fmt.Fprint(rw, forbidden("pods/portforward", "", "create"))
 					return true
 				}
@@ -203,7 +206,10 @@ func TestClosedConnector(t *testing.T) {
 	}
 	_, err = c.Route(t.Context(), target)
 	fails(t, err, sandbox.KindReleased)
-	_, err = r.Client.Get(r.URL)
+	resp, err := r.Client.Get(r.URL)
+	if err == nil {
+		resp.Body.Close()
+	}
 	fails(t, err, sandbox.KindReleased)
 	_, err = c.Dial(t.Context(), target)
 	fails(t, err, sandbox.KindReleased)

@@ -129,10 +129,14 @@ func read(resp *http.Response) (answer, error) {
 	return a, err
 }
 
-// unanswered says what an error of the way means: the way that cannot work is final, as is one that the sandbox made
-// impossible; everything else is no answer.
+// unanswered says what an error of the way means: a way that cannot work is final, and so is what only code in the sandbox
+// can have done; everything else is no answer.
 func (t *Transport) unanswered(ctx context.Context, op string, err error) error {
-	if typed, ok := errors.AsType[*sandbox.Error](err); ok {
+	typed, ok := errors.AsType[*sandbox.Error](err)
+	switch {
+	case ok && typed.Kind == sandbox.KindUnavailable: // the way may come back
+		return fmt.Errorf("the python runtime of %s: %s", t.target.Sandbox, err.Error())
+	case ok:
 		return t.failure(op, typed.Kind, err)
 	}
 	if redirect, ok := errors.AsType[*connect.RedirectError](err); ok {

@@ -115,28 +115,31 @@ func TestAnswersOfOthers(t *testing.T) {
 		kind   sandbox.Kind // before the runtime has ever answered
 		says   []string
 	}{
-		"502":              {badGateway, no, []string{"502", "Could not connect to the backend sandbox: sb"}},
-		"503":              {answer(503, html, "<html>unavailable"), no, []string{"503"}},
-		"504":              {answer(504, "text/plain", "upstream request timeout"), no, []string{"504", "upstream request timeout"}},
-		"500":              {answer(500, "text/plain", "Internal Server Error"), no, []string{"500"}},
-		"429":              {answer(429, js, `{}`), no, []string{"429"}},
-		"408":              {answer(408, js, `{}`), no, []string{"408"}},
-		"bad header":       {answer(400, js, `{"detail": "Invalid namespace format."}`), sandbox.KindUnsupported, []string{"400", "Invalid namespace format."}},
-		"TLS expected":     {answer(400, "text/plain", "Client sent an HTTP request to an HTTPS server."), sandbox.KindUnsupported, []string{"HTTPS server"}},
-		"no token":         {answer(401, js, `{"detail": "missing bearer token"}`), sandbox.KindUnsupported, []string{"401", "--token-file", "missing bearer token"}},
-		"wrong token":      {answer(403, js, `{"detail": "not your sandbox"}`), sandbox.KindUnsupported, []string{"403", "--token-file", "not your sandbox"}},
-		"another server":   {answer(404, html, "<html><title>nginx"), sandbox.KindUnsupported, []string{"404", "web page"}},
-		"another runtime":  {answer(404, js, `{"detail": "Not Found"}`), sandbox.KindUnsupported, []string{"404", "`runtime`"}},
-		"other methods":    {answer(405, js, `{}`), sandbox.KindUnsupported, []string{"405"}},
-		"login page":       {answer(200, html, "<!doctype html>Log in"), sandbox.KindUnsupported, []string{"web page", "Log in"}},
-		"another API":      {answer(200, js, `{"ok": true}`), sandbox.KindUnsupported, []string{`ok`}},
-		"another type":     {answer(200, js, `{"stdout": 1, "exit_code": 0}`), sandbox.KindUnsupported, []string{"stdout"}},
-		"no JSON":          {answer(200, "text/plain", "hello"), sandbox.KindUnsupported, []string{"hello"}},
-		"validation":       {answer(422, js, `{"detail": [{"loc": ["body", "command"]}]}`), sandbox.KindUnsupported, []string{"422", "command"}},
-		"too large":        {answer(413, html, "<html>"), sandbox.KindUnsupported, []string{"413"}},
-		"cut":              {cut, no, nil},
-		"endless":          {endless, sandbox.KindUnsupported, []string{"longer than 16 MiB"}},
-		"redirect":         {func(w http.ResponseWriter) { w.Header().Set("Location", "https://x.example/"); w.WriteHeader(302) }, sandbox.KindUnsupported, []string{"302", "https://x.example/", "--api-url"}},
+		"502":             {badGateway, no, []string{"502", "Could not connect to the backend sandbox: sb"}},
+		"503":             {answer(503, html, "<html>unavailable"), no, []string{"503"}},
+		"504":             {answer(504, "text/plain", "upstream request timeout"), no, []string{"504", "upstream request timeout"}},
+		"500":             {answer(500, "text/plain", "Internal Server Error"), no, []string{"500"}},
+		"429":             {answer(429, js, `{}`), no, []string{"429"}},
+		"408":             {answer(408, js, `{}`), no, []string{"408"}},
+		"bad header":      {answer(400, js, `{"detail": "Invalid namespace format."}`), sandbox.KindUnsupported, []string{"400", "Invalid namespace format."}},
+		"TLS expected":    {answer(400, "text/plain", "Client sent an HTTP request to an HTTPS server."), sandbox.KindUnsupported, []string{"HTTPS server"}},
+		"no token":        {answer(401, js, `{"detail": "missing bearer token"}`), sandbox.KindUnsupported, []string{"401", "--token-file", "missing bearer token"}},
+		"wrong token":     {answer(403, js, `{"detail": "not your sandbox"}`), sandbox.KindUnsupported, []string{"403", "--token-file", "not your sandbox"}},
+		"another server":  {answer(404, html, "<html><title>nginx"), sandbox.KindUnsupported, []string{"404", "web page"}},
+		"another runtime": {answer(404, js, `{"detail": "Not Found"}`), sandbox.KindUnsupported, []string{"404", "`runtime`"}},
+		"other methods":   {answer(405, js, `{}`), sandbox.KindUnsupported, []string{"405"}},
+		"login page":      {answer(200, html, "<!doctype html>Log in"), sandbox.KindUnsupported, []string{"web page", "Log in"}},
+		"another API":     {answer(200, js, `{"ok": true}`), sandbox.KindUnsupported, []string{`ok`}},
+		"another type":    {answer(200, js, `{"stdout": 1, "exit_code": 0}`), sandbox.KindUnsupported, []string{"stdout"}},
+		"no JSON":         {answer(200, "text/plain", "hello"), sandbox.KindUnsupported, []string{"hello"}},
+		"validation":      {answer(422, js, `{"detail": [{"loc": ["body", "command"]}]}`), sandbox.KindUnsupported, []string{"422", "command"}},
+		"too large":       {answer(413, html, "<html>"), sandbox.KindUnsupported, []string{"413"}},
+		"cut":             {cut, no, nil},
+		"endless":         {endless, sandbox.KindUnsupported, []string{"longer than 16 MiB"}},
+		"redirect": {func(w http.ResponseWriter) {
+			w.Header().Set("Location", "https://x.example/")
+			w.WriteHeader(http.StatusFound)
+		}, sandbox.KindUnsupported, []string{"302", "https://x.example/", "--api-url"}},
 		"control sequence": {answer(404, "text/plain", "\x1b]0;evil\a\nline"), sandbox.KindUnsupported, []string{"]0;evil line"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -209,6 +212,18 @@ func TestNoWay(t *testing.T) {
 	_, err = p.Upload(t.Context(), "x", nil)
 	check(t, err, sandbox.KindUnsupported, "--pod-ip")
 	check(t, python.Probe(t.Context(), c, target), sandbox.KindUnsupported, "--pod-ip")
+}
+
+func TestAWayThatMayComeBack(t *testing.T) {
+	c, err := connect.Open(t.Context(), nil, connect.Options{Mode: connect.InCluster, PodIP: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := python.New(c, target) // of which no address is known
+	_, err = p.Run(t.Context(), []string{"true"})
+	check(t, err, no, "no address")
+	_, err = p.Upload(t.Context(), "x", nil)
+	check(t, err, no, "no address")
 }
 
 func TestProbe(t *testing.T) {

@@ -81,7 +81,7 @@ func (t *Transport) Upload(ctx context.Context, name string, data []byte) (strin
 func (t *Transport) store(ctx context.Context, name string, data []byte) (string, error) {
 	route, err := t.connector.Route(ctx, t.target)
 	if err != nil {
-		return "", err
+		return "", t.unanswered(ctx, "send", err)
 	}
 	var frame bytes.Buffer
 	form := multipart.NewWriter(&frame)
@@ -256,7 +256,7 @@ func Probe(ctx context.Context, c connect.Connector, target connect.Target) erro
 	t := New(c, target)
 	route, err := c.Route(ctx, t.target)
 	if err != nil {
-		return err
+		return t.unanswered(ctx, "probe", err)
 	}
 	req, err := retryablehttp.NewRequestWithContext(ctx, http.MethodGet, route.URL+"/", nil)
 	if err != nil {
