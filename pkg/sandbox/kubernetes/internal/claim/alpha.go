@@ -10,6 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	follow "k8s.io/apimachinery/pkg/watch"
+	core "sigs.k8s.io/agent-sandbox/api/v1beta1"
+	boxes "sigs.k8s.io/agent-sandbox/clients/k8s/clientset/versioned/typed/api/v1alpha1"
 	alpha "sigs.k8s.io/agent-sandbox/clients/k8s/extensions/clientset/versioned/typed/api/v1alpha1"
 	v1alpha1 "sigs.k8s.io/agent-sandbox/extensions/api/v1alpha1"
 	v1beta1 "sigs.k8s.io/agent-sandbox/extensions/api/v1beta1"
@@ -26,12 +28,33 @@ type alphaAPI struct {
 	pools     alpha.SandboxWarmPoolInterface
 }
 
-func newAlpha(c *cluster.Cluster, client *http.Client) (api, error) {
+func newAlpha(c *cluster.Cluster, client *http.Client) (api, boxAPI, error) {
 	a, err := alpha.NewForConfigAndClient(c.Config, client)
 	if err != nil {
-		return nil, cluster.Classify("open", "", err)
+		return nil, nil, cluster.Classify("open", "", err)
 	}
-	return &alphaAPI{a.SandboxClaims(c.Namespace), a.SandboxTemplates(c.Namespace), a.SandboxWarmPools(c.Namespace)}, nil
+	s, err := boxes.NewForConfigAndClient(c.Config, client)
+	if err != nil {
+		return nil, nil, cluster.Classify("open", "", err)
+	}
+	return &alphaAPI{a.SandboxClaims(c.Namespace), a.SandboxTemplates(c.Namespace), a.SandboxWarmPools(c.Namespace)},
+		func(ctx context.Context, name string) (*core.Sandbox, error) {
+			box, err := s.Sandboxes(c.Namespace).Get(ctx, name, metav1.GetOptions{})
+			return reshape[core.Sandbox](box, err)
+		}, nil
+}
+
+// older is reshape for what is written: a field that v1alpha1 does not know would be lost, and with it perhaps a wall.
+func older[To any](from any) (*To, error) {
+	data, err := json.Marshal(from)
+	if err != nil {
+		return nil, err
+	}
+	to := new(To)
+	if err := strict("the cluster's Agent Sandbox serves v1alpha1 only", data, to); err != nil {
+		return nil, &sandbox.Error{Op: "acquire", Kind: sandbox.KindUnsupported, Err: fmt.Errorf("%w: %s", err, cluster.Install)}
+	}
+	return to, nil
 }
 
 // reshape carries what two versions have in common from one to the other.
@@ -104,7 +127,7 @@ func (a *alphaAPI) deleteAll(ctx context.Context, selector string) error {
 }
 
 func (a *alphaAPI) makeTemplate(ctx context.Context, t *v1beta1.SandboxTemplate) error {
-	old, err := reshape[v1alpha1.SandboxTemplate](t, nil)
+	old, err := older[v1alpha1.SandboxTemplate](t)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	follow "k8s.io/apimachinery/pkg/watch"
+	core "sigs.k8s.io/agent-sandbox/api/v1beta1"
 	boxes "sigs.k8s.io/agent-sandbox/clients/k8s/clientset/versioned/typed/api/v1beta1"
 	beta "sigs.k8s.io/agent-sandbox/clients/k8s/extensions/clientset/versioned/typed/api/v1beta1"
 	v1beta1 "sigs.k8s.io/agent-sandbox/extensions/api/v1beta1"
@@ -33,6 +34,9 @@ type api interface {
 	remove(ctx context.Context, pools bool, name string) error
 	amend(ctx context.Context, pools bool, name string, data []byte) error // merge patch
 }
+
+// boxAPI reads a Sandbox, of the group agents.x-k8s.io.
+type boxAPI func(ctx context.Context, name string) (*core.Sandbox, error)
 
 // claimAPI is the part that concerns claims.
 type claimAPI interface {
@@ -92,7 +96,7 @@ func Served(ctx context.Context, c *cluster.Cluster) (string, error) {
 const versionBeta, versionAlpha = "v1beta1", "v1alpha1"
 
 // discover makes clients of the version that is served.
-func discover(ctx context.Context, c *cluster.Cluster) (api, boxes.SandboxInterface, error) {
+func discover(ctx context.Context, c *cluster.Cluster) (api, boxAPI, error) {
 	version, err := Served(ctx, c)
 	if err != nil {
 		return nil, nil, err
@@ -101,19 +105,21 @@ func discover(ctx context.Context, c *cluster.Cluster) (api, boxes.SandboxInterf
 	if err != nil {
 		return nil, nil, err
 	}
+	if version == versionAlpha {
+		return newAlpha(c, client)
+	}
 	s, err := boxes.NewForConfigAndClient(c.Config, client)
 	if err != nil {
 		return nil, nil, cluster.Classify("open", "", err)
-	}
-	if version == versionAlpha {
-		a, err := newAlpha(c, client)
-		return a, s.Sandboxes(c.Namespace), err
 	}
 	b, err := beta.NewForConfigAndClient(c.Config, client)
 	if err != nil {
 		return nil, nil, cluster.Classify("open", "", err)
 	}
-	return &betaAPI{b.SandboxClaims(c.Namespace), b.SandboxTemplates(c.Namespace), b.SandboxWarmPools(c.Namespace)}, s.Sandboxes(c.Namespace), nil
+	return &betaAPI{b.SandboxClaims(c.Namespace), b.SandboxTemplates(c.Namespace), b.SandboxWarmPools(c.Namespace)},
+		func(ctx context.Context, name string) (*core.Sandbox, error) {
+			return s.Sandboxes(c.Namespace).Get(ctx, name, metav1.GetOptions{})
+		}, nil
 }
 
 // foreground keeps a claim in the API until its sandbox and pod are gone.

@@ -109,12 +109,12 @@ func (c *Claim) Extend(ctx context.Context, d time.Duration) error {
 
 // Service says whether the sandbox has a Service of its own, and so a name in the cluster's DNS. It makes one request.
 func (c *Claim) Service(ctx context.Context) (bool, error) {
-	if _, old := c.claims.api.(*alphaAPI); old || c.pool != nil && c.pool.service { // v1alpha1 knows no sandbox without
+	if c.pool != nil && c.pool.service {
 		return true, nil
 	}
-	box, err := c.claims.sandboxes.Get(ctx, c.Sandbox, metav1.GetOptions{})
+	box, err := c.claims.box(ctx, c.Sandbox)
 	if err != nil {
 		return false, cluster.Classify("acquire", c.Name, fmt.Errorf("ask whether the sandbox has a Service: %w", err))
 	}
-	return box.Status.Service != "", nil
+	return box.Status.Service != "" || box.Status.ServiceFQDN != "", nil
 }

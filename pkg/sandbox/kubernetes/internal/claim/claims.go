@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/singleflight"
-	boxes "sigs.k8s.io/agent-sandbox/clients/k8s/clientset/versioned/typed/api/v1beta1"
 
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/cluster"
@@ -31,10 +30,10 @@ type Options struct {
 
 // Claims are those of one run. Its methods may be called from many goroutines.
 type Claims struct {
-	o         Options
-	api       api
-	sandboxes boxes.SandboxInterface
-	seq       atomic.Int64
+	o   Options
+	api api
+	box boxAPI
+	seq atomic.Int64
 
 	// base is what outlives a single call: renewals, the watch, work that several calls wait for.
 	base context.Context
@@ -57,11 +56,11 @@ type Claims struct {
 
 // Open finds out which versions of the API are served: one request. Lease and watch come with the first Acquire.
 func Open(ctx context.Context, o Options) (*Claims, error) {
-	api, sandboxes, err := discover(ctx, o.Cluster)
+	api, box, err := discover(ctx, o.Cluster)
 	if err != nil {
 		return nil, err
 	}
-	c := &Claims{o: o, api: api, sandboxes: sandboxes, pools: map[string]*pool{}, made: map[string]*pool{}, groups: map[string]*group{}}
+	c := &Claims{o: o, api: api, box: box, pools: map[string]*pool{}, made: map[string]*pool{}, groups: map[string]*group{}}
 	c.base, c.stop = context.WithCancel(context.WithoutCancel(ctx))
 	c.open, c.close = context.WithCancelCause(c.base)
 	return c, nil

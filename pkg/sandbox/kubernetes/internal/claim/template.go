@@ -59,6 +59,11 @@ func (c *Claims) templateSpec(spec sandbox.Spec) (*v1beta1.SandboxTemplateSpec, 
 	}
 	if want.NetworkPolicy == nil && want.NetworkPolicyManagement == "" {
 		want.NetworkPolicyManagement, want.NetworkPolicy = policyFor(spec.Network, c.o.Entrances)
+		if pod := &want.PodTemplate.Spec; spec.Network == "" && want.NetworkPolicy != nil && pod.DNSPolicy == "" {
+			// As the controller does with its default policy, which this one only widens by who may enter: the
+			// cluster's own name server cannot be reached.
+			pod.DNSPolicy, pod.DNSConfig = corev1.DNSNone, &corev1.PodDNSConfig{Nameservers: []string{"8.8.8.8", "1.1.1.1"}}
+		}
 	}
 	return want, nil
 }
@@ -91,7 +96,9 @@ func imagePod(spec sandbox.Spec) core.PodTemplate {
 		}
 	}
 	return core.PodTemplate{Spec: corev1.PodSpec{
-		Containers: []corev1.Container{box}, AutomountServiceAccountToken: &no, EnableServiceLinks: &no,
+		// A container that ended took with it what ran in it: a new one in its place would pass for the same sandbox.
+		RestartPolicy: corev1.RestartPolicyNever,
+		Containers:    []corev1.Container{box}, AutomountServiceAccountToken: &no, EnableServiceLinks: &no,
 		Volumes: []corev1.Volume{{Name: "workspace", VolumeSource: corev1.VolumeSource{
 			EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: disk},
 		}}},

@@ -113,7 +113,7 @@ func (c *Claims) why(ctx context.Context, now *v1beta1.SandboxClaim) string {
 	if name == "" {
 		name = now.Name
 	}
-	if box, err := c.sandboxes.Get(ctx, name, metav1.GetOptions{}); err == nil {
+	if box, err := c.box(ctx, name); err == nil {
 		if s := meta.FindStatusCondition(box.Status.Conditions, string(core.SandboxConditionPodScheduled)); s != nil && s.Status != metav1.ConditionTrue && s.Message != "" {
 			said = append(said, s.Reason+": "+s.Message)
 		}

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -173,6 +174,12 @@ func TestPatienceEndsWithTheContext(t *testing.T) {
 	_, err = pods.Get(Patience(t.Context(), 200*time.Millisecond), "p", metav1.GetOptions{})
 	if err = Classify("acquire", "x", err); sandbox.KindOf(err) != sandbox.KindUnavailable || !strings.Contains(err.Error(), "connection refused") {
 		t.Errorf("refused: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	_, err = pods.Get(ctx, "p", metav1.GetOptions{})
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "connection refused") {
+		t.Errorf("ended by its context: %v", err)
 	}
 }
 

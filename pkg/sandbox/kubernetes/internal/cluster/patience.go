@@ -37,7 +37,13 @@ func (a *Away) Error() string {
 	return fmt.Sprintf("no answer from the API server for %v: %v", a.After.Round(time.Second), a.Err)
 }
 
-type startKey struct{}
+// tries is what the tries of one request share.
+type tries struct {
+	start time.Time
+	last  error // why the last one has to be repeated
+}
+
+type triesKey struct{}
 
 // patient repeats requests, each of which must be one that may be sent twice. 429 and 503 with Retry-After are
 // repeated when that says.
@@ -65,15 +71,17 @@ type retrying struct {
 }
 
 func (r *retrying) RoundTrip(req *http.Request) (*http.Response, error) {
-	start := time.Now()
-	ctx := req.Context()
-	resp, err := r.rt.RoundTrip(req.WithContext(context.WithValue(ctx, startKey{}, start)))
+	ctx, t := req.Context(), &tries{start: time.Now()}
+	resp, err := r.rt.RoundTrip(req.WithContext(context.WithValue(ctx, triesKey{}, t)))
 	if err != nil {
 		if resp != nil {
 			_ = resp.Body.Close()
 		}
-		if ctx.Err() == nil && temporary(err) {
-			err = &Away{err, time.Since(start)}
+		switch {
+		case ctx.Err() == nil && temporary(err):
+			err = &Away{err, time.Since(t.start)}
+		case ctx.Err() != nil && t.last != nil:
+			err = fmt.Errorf("%w; until then: %v", ctx.Err(), t.last) // not %w: it is not what ended it
 		}
 		return nil, err
 	}
@@ -94,13 +102,20 @@ func again(ctx context.Context, r *http.Response, err error) (bool, error) {
 	if d, ok := ctx.Value(patienceKey{}).(time.Duration); ok {
 		limit = d
 	}
-	if start, ok := ctx.Value(startKey{}).(time.Time); ok && time.Since(start) > limit {
+	t, ok := ctx.Value(triesKey{}).(*tries)
+	if ok && time.Since(t.start) > limit {
 		return false, nil
 	}
 	if err != nil && !temporary(err) {
 		return false, nil
 	}
-	return retryablehttp.DefaultRetryPolicy(ctx, r, err)
+	repeat, _ := retryablehttp.DefaultRetryPolicy(ctx, r, err)
+	if repeat && ok {
+		if t.last = err; err == nil {
+			t.last = fmt.Errorf("the API server answered %s", r.Status)
+		}
+	}
+	return repeat, nil
 }
 
 // temporary tells a server that is away from one that is not there, or not trusted, or that cannot be asked.

@@ -26,6 +26,11 @@ func (c *Cluster) Version(ctx context.Context) (string, error) {
 	return v.GitVersion, nil
 }
 
+// Get reads an object for which no type is needed.
+func (c *Cluster) Get(ctx context.Context, path string) ([]byte, error) {
+	return c.raw(ctx, http.MethodGet, path, nil)
+}
+
 // Post creates what has no client of its own, such as reviews, and returns the answer.
 func (c *Cluster) Post(ctx context.Context, path string, body []byte) ([]byte, error) {
 	return c.raw(ctx, http.MethodPost, path, body)
