@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/propagation"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	core "sigs.k8s.io/agent-sandbox/api/v1beta1"
 	v1beta1 "sigs.k8s.io/agent-sandbox/extensions/api/v1beta1"
@@ -35,7 +36,8 @@ func (c *Claims) Acquire(ctx context.Context, r Request) (*Claim, error) {
 	defer leave()
 	if c.o.AcquireLimit > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, c.o.AcquireLimit)
+		ctx, cancel = context.WithTimeoutCause(ctx, c.o.AcquireLimit,
+			fmt.Errorf("no sandbox within %v: %w", c.o.AcquireLimit, context.DeadlineExceeded))
 		defer cancel()
 	}
 	// Close ends what waits.
@@ -83,7 +85,10 @@ const (
 func (c *Claims) ready(ctx context.Context, e *entry, want *v1beta1.SandboxClaim, p *pool) (*v1beta1.SandboxClaim, error) {
 	made, err := c.api.create(ctx, want, p)
 	if err != nil {
-		if ctx.Err() != nil {
+		switch {
+		case apierrors.IsAlreadyExists(err): // somebody else's: not to be deleted
+			e.disown()
+		case errors.Is(ctx.Err(), context.Canceled):
 			err = context.Cause(ctx)
 		}
 		return nil, cluster.Classify("acquire", e.name, err)

@@ -615,6 +615,20 @@ func TestKeep(t *testing.T) {
 	}
 }
 
+func TestNameTakenIsNotDeleted(t *testing.T) {
+	f := newFake(t)
+	f.set(func() { f.put("ADDED", "sandboxclaims", object{"metadata": object{"name": "sbx-r1-1"}}) })
+	c := open(t, f, Options{})
+	if _, err := c.Acquire(within(t), warm); err == nil || !strings.Contains(err.Error(), "taken") {
+		t.Errorf("the name is somebody else's: %v", err)
+	}
+	acquire(t, c, warm)
+	closed(t, c)
+	if left := f.names("sandboxclaims"); !slices.Equal(left, []string{"sbx-r1-1"}) {
+		t.Errorf("left %v", left)
+	}
+}
+
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }

@@ -156,6 +156,14 @@ func (e *entry) hold(c *Claim, suspect func(reason string)) {
 	}
 }
 
+// disown is for a claim that is not the run's, or not any more: nothing will be deleted or waited for.
+func (e *entry) disown() {
+	e.mu.Lock()
+	e.releasing, e.ordered = true, true
+	e.mu.Unlock()
+	e.remove()
+}
+
 // release makes what comes from now on expected.
 func (e *entry) release() {
 	e.mu.Lock()

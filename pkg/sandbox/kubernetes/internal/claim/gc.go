@@ -4,17 +4,54 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	v1beta1 "sigs.k8s.io/agent-sandbox/extensions/api/v1beta1"
 
 	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/cluster"
 )
 
 // gcHolder is who holds a Lease while what it owns is removed: a run that still lives finds it taken, and knows.
 const gcHolder = "sbxrun gc"
+
+// Run is a run that has a Lease in the cluster: it lives, or did a short while ago.
+type Run struct {
+	ID      string
+	Holder  string    // machine, process and run
+	Renewed time.Time // by the server's clock, like Lapses
+	Lapses  time.Time // when gc takes what it owns, if it is not renewed
+}
+
+// Runs names those of the cluster's namespace. They are what GC leaves alone.
+func Runs(ctx context.Context, cl *cluster.Cluster) ([]Run, error) {
+	leases, err := cl.Leases(cl.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	list, err := leases.List(ctx, metav1.ListOptions{LabelSelector: anyRun})
+	if err != nil {
+		return nil, cluster.Classify("gc", "", err)
+	}
+	var runs []Run
+	for i := range list.Items {
+		l := &list.Items[i]
+		r := Run{ID: l.Labels[labelRun]}
+		r.Renewed, r.Lapses = term(l)
+		if l.Spec.HolderIdentity != nil {
+			r.Holder = *l.Spec.HolderIdentity
+		}
+		runs = append(runs, r)
+	}
+	return runs, nil
+}
+
+// anyRun selects what runs of sbxrun made.
+const anyRun = labelManaged + "=" + managed + "," + labelRun
 
 // GC removes what runs left in the cluster's namespace that do not renew their Lease any more, and nothing else. It
 // returns what is gone, like "sandboxclaim/NAME". A Lease that is renewed meanwhile is left alone.
@@ -27,14 +64,14 @@ func GC(ctx context.Context, cl *cluster.Cluster) (removed []string, err error) 
 	if err != nil {
 		return nil, err
 	}
-	list, err := leases.List(ctx, metav1.ListOptions{LabelSelector: labelManaged + "=" + managed + "," + labelRun})
+	list, err := leases.List(ctx, metav1.ListOptions{LabelSelector: anyRun})
 	if err != nil {
 		return nil, cluster.Classify("gc", "", err)
 	}
 	var errs []error
 	for i := range list.Items {
 		l := &list.Items[i]
-		if !lapsed(l, cl.Now()) {
+		if _, lapses := term(l); !cl.Now().After(lapses) {
 			continue
 		}
 		gone, err := collect(ctx, cl, api, leases, l)
@@ -46,17 +83,18 @@ func GC(ctx context.Context, cl *cluster.Cluster) (removed []string, err error) 
 	return removed, errors.Join(errs...)
 }
 
-// lapsed is by the server's clock, which both who renews and who asks follow.
-func lapsed(l *coordinationv1.Lease, now time.Time) bool {
-	at := l.CreationTimestamp.Time
+// term is when a Lease was renewed and when it lapses, by the server's clock, which both who renews and who asks
+// follow.
+func term(l *coordinationv1.Lease) (renewed, lapses time.Time) {
+	renewed = l.CreationTimestamp.Time
 	if l.Spec.RenewTime != nil {
-		at = l.Spec.RenewTime.Time
+		renewed = l.Spec.RenewTime.Time
 	}
 	lasts := leaseDuration
 	if l.Spec.LeaseDurationSeconds != nil {
 		lasts = time.Duration(*l.Spec.LeaseDurationSeconds) * time.Second
 	}
-	return now.After(at.Add(lasts + leaseMargin))
+	return renewed, renewed.Add(lasts + leaseMargin)
 }
 
 // collect takes a lapsed Lease, removes what it owns, and then the Lease.
@@ -71,7 +109,7 @@ func collect(ctx context.Context, cl *cluster.Cluster, api api, leases *leases, 
 	if err != nil {
 		return nil, err
 	}
-	names, err := collectClaims(ctx, api, run)
+	names, err := collectClaims(ctx, api, run, l.UID)
 	for _, n := range names {
 		removed = append(removed, "sandboxclaim/"+n)
 	}
@@ -111,23 +149,26 @@ func collect(ctx context.Context, cl *cluster.Cluster, api api, leases *leases, 
 	return append(removed, "lease/"+l.Name), nil
 }
 
-// collectClaims deletes a run's claims and waits until they are gone.
-func collectClaims(ctx context.Context, api api, run string) ([]string, error) {
+// collectClaims deletes the claims that a run's Lease owns and waits until they are gone.
+func collectClaims(ctx context.Context, api api, run string, owner types.UID) ([]string, error) {
 	var first []string
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		list, err := api.list(ctx, metav1.ListOptions{LabelSelector: selector(run)})
 		if err != nil {
 			return nil, err
 		}
+		owned := slices.DeleteFunc(list.Items, func(c v1beta1.SandboxClaim) bool {
+			return !slices.ContainsFunc(c.OwnerReferences, func(o metav1.OwnerReference) bool { return o.UID == owner })
+		})
 		if first == nil {
-			for _, c := range list.Items {
+			for _, c := range owned {
 				first = append(first, c.Name)
 			}
 		}
-		if len(list.Items) == 0 {
+		if len(owned) == 0 {
 			return first, nil
 		}
-		for _, c := range list.Items {
+		for _, c := range owned {
 			if c.DeletionTimestamp != nil {
 				continue
 			}
@@ -137,7 +178,7 @@ func collectClaims(ctx context.Context, api api, run string) ([]string, error) {
 		}
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("%d claims of run %s are still there: %w", len(list.Items), run, context.Cause(ctx))
+			return nil, fmt.Errorf("%d claims of run %s are still there: %w", len(owned), run, context.Cause(ctx))
 		case <-time.After(wait):
 		}
 	}

@@ -24,6 +24,7 @@ func TestGCTakesOnlyTheDead(t *testing.T) {
 	f.set(func() {
 		f.put("ADDED", "leases", object{"metadata": object{"name": "kube-scheduler"}, "spec": object{"renewTime": "2020-01-01T00:00:00.000000Z"}})
 		f.put("ADDED", "sandboxclaims", object{"metadata": object{"name": "somebody"}})
+		f.put("ADDED", "sandboxclaims", object{"metadata": object{"name": "somebody-with-labels", "labels": object{labelRun: "r2", labelManaged: managed}}})
 	})
 	removed, err := GC(within(t), f.cluster())
 	if err != nil || len(removed) != 0 {
@@ -38,7 +39,7 @@ func TestGCTakesOnlyTheDead(t *testing.T) {
 	if len(removed) != 6 || !slices.Contains(removed, "sandboxclaim/"+b.Name) || !slices.Contains(removed, "lease/sbx-r2") {
 		t.Errorf("removed %v", removed)
 	}
-	if left := f.names("sandboxclaims"); !slices.Equal(left, []string{a.Name, "somebody"}) {
+	if left := f.names("sandboxclaims"); !slices.Equal(left, []string{a.Name, "somebody", "somebody-with-labels"}) {
 		t.Errorf("left %v", left)
 	}
 	if left := f.names("leases"); !slices.Equal(left, []string{"kube-scheduler", "sbx-r1"}) {
@@ -82,7 +83,7 @@ func TestLeaseIsRenewed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if lapsed(c.lease.object, time.Now()) {
+	if _, lapses := term(c.lease.object); time.Now().After(lapses) {
 		t.Error("not renewed")
 	}
 	f.drop("leases", "sbx-r1")
@@ -91,14 +92,13 @@ func TestLeaseIsRenewed(t *testing.T) {
 	}
 }
 
-func TestLapsedByTheServersClock(t *testing.T) {
+func TestRuns(t *testing.T) {
 	f := newFake(t)
 	c := open(t, f, Options{})
 	acquire(t, c, warm)
-	l := c.lease.object
-	for d, want := range map[time.Duration]bool{0: false, leaseDuration: false, leaseDuration + leaseMargin + time.Second: true} {
-		if got := lapsed(l, l.Spec.RenewTime.Add(d)); got != want {
-			t.Errorf("after %v: %v", d, got)
-		}
+	f.set(func() { f.put("ADDED", "leases", object{"metadata": object{"name": "kube-scheduler"}}) })
+	runs, err := Runs(within(t), f.cluster())
+	if err != nil || len(runs) != 1 || runs[0].ID != "r1" || runs[0].Lapses.Sub(runs[0].Renewed) != leaseDuration+leaseMargin || runs[0].Holder == "" {
+		t.Errorf("%+v, %v", runs, err)
 	}
 }

@@ -61,9 +61,7 @@ func (c *Claim) Keep(ctx context.Context, d time.Duration) error {
 	if err := c.claims.api.patch(ctx, c.Name, data); err != nil {
 		return cluster.Classify("keep", c.Name, err)
 	}
-	c.entry.mu.Lock()
-	c.entry.ordered = true
-	c.entry.mu.Unlock()
+	c.entry.disown()
 	c.claims.watch.remove(c.Name)
 	c.claims.watch.forget(c.entry)
 	return nil

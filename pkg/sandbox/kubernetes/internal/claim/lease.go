@@ -67,6 +67,11 @@ func (c *Claims) takeLease(ctx context.Context) (*lease, error) {
 		return there, err
 	})
 	if err != nil {
+		if ctx.Err() != nil { // whether it was made nobody knows
+			undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+			defer cancel()
+			_ = client.Delete(undo, want.Name, metav1.DeleteOptions{}) // else it lapses, and gc finds it
+		}
 		return nil, cluster.Classify("acquire", "", fmt.Errorf("make the run's lease %s: %w", want.Name, err))
 	}
 	l.object = made

@@ -134,7 +134,7 @@ func (c *Claims) makePool(ctx context.Context, spec sandbox.Spec, key string) (*
 		}
 		c.owe(p)
 		if err := c.api.makeTemplate(ctx, &v1beta1.SandboxTemplate{ObjectMeta: c.owned(p.name), Spec: *want}); err != nil {
-			return nil, fmt.Errorf("make template %s: %w", p.name, err)
+			return nil, c.unmade("template", p, err)
 		}
 	}
 	c.owe(p)
@@ -143,7 +143,7 @@ func (c *Claims) makePool(ctx context.Context, spec sandbox.Spec, key string) (*
 		Replicas: &none, TemplateRef: v1beta1.SandboxTemplateRef{Name: p.template},
 	}})
 	if err != nil {
-		return nil, fmt.Errorf("make warm pool %s: %w", p.name, err)
+		return nil, c.unmade("warm pool", p, err)
 	}
 	if p.ownTemplate {
 		c.seen(ctx, p.template)
@@ -156,6 +156,16 @@ func (c *Claims) owe(p *pool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.made[p.name] = p
+}
+
+// unmade is the error of what could not be made. What has its name and is somebody else's is not owed.
+func (c *Claims) unmade(what string, p *pool, err error) error {
+	if apierrors.IsAlreadyExists(err) {
+		c.mu.Lock()
+		delete(c.made, p.name)
+		c.mu.Unlock()
+	}
+	return fmt.Errorf("make %s %s: %w", what, p.name, err)
 }
 
 // seen waits, not for long, until the controller has seen a template: it labels it. A claim that it sees earlier it

@@ -62,7 +62,11 @@ func (c *Claims) terminal(ctx context.Context, name string, now *v1beta1.Sandbox
 		}
 		return fail(sandbox.KindUnsupported, "there is no template %q in namespace %q%s", p.template, now.Namespace, c.instead(ctx, false, p.template))
 	case r.Reason == core.SandboxReasonPodFailed, r.Reason == core.SandboxReasonPodSucceeded:
-		return fail(sandbox.KindUnavailable, "the pod ended before it was ready: %s%s", r.Message, c.why(ctx, now))
+		why := c.why(ctx, now)
+		if p.execOnly && strings.Contains(why, "/bin/sh") {
+			return fail(sandbox.KindUnsupported, "%s has no /bin/sh, without which nothing can be run in it: take an image with a shell%s", p.from, why)
+		}
+		return fail(sandbox.KindUnavailable, "the pod ended before it was ready: %s%s", r.Message, why)
 	case r.Reason == v1beta1.ClaimExpiredReason:
 		return fail(sandbox.KindUnavailable, "it expired before it was ready")
 	}
