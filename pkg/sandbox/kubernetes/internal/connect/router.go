@@ -1,6 +1,7 @@
 package connect
 
 import (
+	"context"
 	"fmt"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -13,12 +14,12 @@ import (
 const routerService = "sandbox-router-svc"
 
 // router finds the pods behind the router's Service that are ready, and their port.
-func (t *tunnel) router() (pods []string, port int, err error) {
+func (t *tunnel) router(ctx context.Context) (pods []string, port int, err error) {
 	client, err := t.cluster.EndpointSlices(t.namespace)
 	if err != nil {
 		return nil, 0, err
 	}
-	list, err := client.List(t.ctx, metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=" + routerService})
+	list, err := client.List(ctx, metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=" + routerService})
 	if err != nil {
 		return nil, 0, cluster.Classify("connect", "", fmt.Errorf("the service %s/%s: %w", t.namespace, routerService, err))
 	}

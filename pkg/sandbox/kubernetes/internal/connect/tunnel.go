@@ -2,11 +2,8 @@ package connect
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -25,6 +22,8 @@ const (
 	// patience is for a session to open a stream. One whose other end is stuck, as a kubelet's can be behind data for a pod that
 	// has closed its side, opens none.
 	patience = 5 * time.Second
+	// makeLimit is for one session to be made, with the API server's moments of weakness in it.
+	makeLimit = time.Minute
 	// A session that cannot be made is tried again after twice as long each time.
 	firstPause, lastPause = 100 * time.Millisecond, 5 * time.Second
 	// A session that failed one stream takes no new ones; those that it has get this long to end.
@@ -191,14 +190,16 @@ func (t *tunnel) make() (*session, error) {
 
 // forward connects to the first of the router's pods that lets it, beginning with another one each turn.
 func (t *tunnel) forward(turn int) (*session, error) {
-	pods, port, err := t.router()
+	ctx, cancel := context.WithTimeoutCause(t.ctx, makeLimit, fmt.Errorf("no port-forward within %v", makeLimit))
+	defer cancel()
+	pods, port, err := t.router(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var refusals error
 	for i := range pods {
 		pod := pods[(turn+i)%len(pods)]
-		s, err := portforward.Forward(t.ctx, t.cluster.Config, t.namespace, pod)
+		s, err := portforward.Forward(ctx, t.cluster.Config, t.namespace, pod)
 		if err == nil {
 			return &session{s, pod, port}, nil
 		}
@@ -241,24 +242,4 @@ func (t *tunnel) close() error {
 		_ = s.Close() // an end that is not polite is one too
 	}
 	return nil
-}
-
-// watched is a stream to the router that tells the tunnel what becomes of it. When the kubelet gives it up, the pod is gone
-// or nothing listens in it, and the session may well outlive that.
-type watched struct {
-	net.Conn
-	tunnel  *tunnel
-	session *session
-	once    sync.Once
-}
-
-func (w *watched) Read(b []byte) (int, error) {
-	n, err := w.Conn.Read(b)
-	if n > 0 {
-		w.once.Do(w.tunnel.worked)
-	}
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) && !errors.Is(err, os.ErrDeadlineExceeded) {
-		w.tunnel.retire(w.session)
-	}
-	return n, err
 }

@@ -3,9 +3,11 @@ package connect_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -145,6 +147,36 @@ func TestTunnelThatIsStuckIsLeft(t *testing.T) {
 	}
 	if n := len(w.Sessions()); n < 2 {
 		t.Errorf("%d sessions were tried", n)
+	}
+}
+
+func TestARouterThatClosesInTheMiddleOfARequest(t *testing.T) {
+	w := newWorld(t)
+	w.Unread = true
+	w.router.Config.Handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if r.ContentLength < 1<<20 {
+			w.route(rw, r)
+			return
+		}
+		conn, _, err := rw.(http.Hijacker).Hijack()
+		if err != nil {
+			panic(err)
+		}
+		_, _ = io.WriteString(conn, "HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+		conn.Close()
+	})
+	c := w.open(t, connect.Options{})
+	large := strings.Repeat("x", 32<<20)
+	for range 3 {
+		echoes(t, c)
+		_, _ = post(t, c, large) // 413, or the end of the connection
+		for range 10 {
+			// The end of the old stream may be met once; nothing waits behind what is unread.
+			if got, err := post(t, c, "ping"); err == nil && got != "ping" {
+				t.Errorf("%q", got)
+			}
+		}
+		echoes(t, c)
 	}
 }
 

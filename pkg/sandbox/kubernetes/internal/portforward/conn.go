@@ -14,6 +14,9 @@ import (
 // reasonWait is for how long the end of the data waits for the reason of it, which the kubelet sends, or withholds, at once.
 const reasonWait = 5 * time.Second
 
+// mostReason is how much of the kubelet's reason is passed on, in bytes: it tells of folders on the node, at length.
+const mostReason = 400
+
 // conn is one pair of streams as a net.Conn. The streams have no deadlines, and a read from one of them ends only with the
 // stream; so a pipe for each direction, which has all that, stands between them and the user. What is not read holds up what
 // comes after it on the session: nothing in the protocol says how much the reader can take.
@@ -49,7 +52,7 @@ func (c *conn) listen() {
 	if len(b) == 0 {
 		return
 	}
-	reason := errors.New(strings.TrimSpace(string(b)))
+	reason := errors.New(strings.TrimSpace(string(b[:min(len(b), mostReason)])))
 	if strings.Contains(string(b), "connection refused") {
 		reason = fmt.Errorf("nothing listens there: %w", syscall.ECONNREFUSED)
 	}

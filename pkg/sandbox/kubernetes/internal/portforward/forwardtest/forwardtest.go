@@ -34,6 +34,8 @@ type Server struct {
 	Refuse func(w http.ResponseWriter, r *http.Request) bool
 	// Stall accepts sessions and answers no stream.
 	Stall bool
+	// Unread leaves what is sent to a pod that has closed its side unread, as kubelets do: other streams wait behind it.
+	Unread bool
 	// Other answers everything that is not pods/portforward.
 	Other http.Handler
 
@@ -187,6 +189,9 @@ func (f *forwarder) forward(p pair) {
 	defer conn.Close()
 	f.server.tasks.Go(func() {
 		if _, err := io.Copy(conn, p.data); err != nil {
+			if f.server.Unread {
+				<-f.server.done
+			}
 			_ = p.data.Reset() // what comes yet would wait for a reader, and hold up the session
 		}
 		if half, ok := conn.(interface{ CloseWrite() error }); ok {
