@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"syscall"
 	"unsafe"
@@ -18,12 +19,18 @@ type memory struct {
 	left   []byte // of the last chunk
 }
 
-// chunkSize is enough for all but large programs. Chunks of this size are kept for the next program.
-const chunkSize = 64 << 10
+// chunkSize is enough for all but large programs. Chunks of this size lie in one region, as many as there are, and are
+// used again; so what is there of programs can be told from all other memory.
+const (
+	chunkSize = 64 << 10
+	chunks    = 32
+)
 
 var (
 	chunkMu sync.Mutex
-	spare   [][]byte
+	region  []byte
+	spare   [][]byte // chunks of the region
+	outside int      // chunks in use that are not in it
 )
 
 const wordSize = int(unsafe.Sizeof(uintptr(0)))
@@ -43,15 +50,24 @@ func (m *memory) alloc(n int) []byte {
 }
 
 func newChunk(n int) []byte {
-	if n == chunkSize {
-		chunkMu.Lock()
-		defer chunkMu.Unlock()
-		if last := len(spare) - 1; last >= 0 {
-			c := spare[last]
-			spare = spare[:last]
-			return c
+	chunkMu.Lock()
+	defer chunkMu.Unlock()
+	if region == nil {
+		region = pages(chunks * chunkSize)
+		for c := range slices.Chunk(region, chunkSize) {
+			spare = append(spare, c)
 		}
 	}
+	if last := len(spare) - 1; n == chunkSize && last >= 0 {
+		c := spare[last] // the one that was used last
+		spare = spare[:last]
+		return c
+	}
+	outside++
+	return pages(n)
+}
+
+func pages(n int) []byte {
 	c, err := unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
 	if err != nil {
 		panic("rawclone: out of memory: " + err.Error()) // as the runtime does where its heap cannot grow
@@ -63,13 +79,19 @@ func (m *memory) free() {
 	chunkMu.Lock()
 	defer chunkMu.Unlock()
 	for _, c := range m.chunks {
-		if len(c) == chunkSize && len(spare) < 16 {
+		if inRegion(c) {
 			spare = append(spare, c)
 		} else {
+			outside--
 			_ = unix.Munmap(c)
 		}
 	}
 	m.chunks, m.left = nil, nil
+}
+
+func inRegion(chunk []byte) bool {
+	at, start := uintptr(unsafe.Pointer(&chunk[0])), uintptr(unsafe.Pointer(&region[0]))
+	return at >= start && at < start+uintptr(len(region))
 }
 
 func words(b []byte) []uintptr {
@@ -79,10 +101,12 @@ func words(b []byte) []uintptr {
 // The first arena of the Go heap, which holds the stacks; zero: nothing is kept from children.
 var heapStart, heapSize uintptr
 
+// plain says that all other memory is kept from them too.
+var plain bool
+
 // Slim keeps the writable memory of this process, all but that of programs, from the children it clones from now on:
 // copying it, and copying each page again that this process writes to afterwards, is most of what a clone costs, and a
-// child that stays has no business with what is in it. It is for a process that makes children by this package only, and
-// has begun no Program yet that is still to be started.
+// child that stays has no business with what is in it. It is for a process that makes children by this package only.
 //
 // In a binary that may have a C library it is the heap alone: the kernel writes to memory of each thread that the library
 // has registered (rseq), also in a child. So it is in one that counts what tests cover, which interpret does too then.
@@ -90,16 +114,26 @@ func Slim() error {
 	const arena = 64 << 20 // what the runtime reserves at a time, aligned
 	heapStart, heapSize = uintptr(unsafe.Pointer(new([64]byte)))&^(arena-1), arena
 	hide()
-	if !isPlain() {
+	one.Lock()
+	defer one.Unlock()
+	if plain = isPlain(); !plain {
+		return nil
+	}
+	return hideRest()
+}
+
+// hideRest keeps what is mapped now from children: not only once, since the runtime maps more as it goes on. While there
+// are programs outside of the region it leaves that for later. No child may be cloned meanwhile.
+func hideRest() error {
+	chunkMu.Lock()
+	defer chunkMu.Unlock()
+	if outside > 0 {
 		return nil
 	}
 	maps, err := os.ReadFile("/proc/self/maps")
 	if err != nil {
 		return err
 	}
-	chunkMu.Lock()
-	spare = nil // they are about to be hidden; what is mapped from now on is not
-	chunkMu.Unlock()
 	for line := range bytes.Lines(maps) {
 		var start, end uintptr
 		var mode string
@@ -107,12 +141,15 @@ func Slim() error {
 			return fmt.Errorf("/proc/self/maps: %w", err)
 		}
 		if mode == "rw-p" || mode == "---p" {
-			if err := dontFork(start, end-start); err != 0 {
+			if err := dontFork(start, end-start); err != 0 && err != unix.ENOMEM { // unmapped meanwhile
 				return fmt.Errorf("keep %s from children: %w", bytes.TrimSpace(line), err)
 			}
 		}
 	}
-	return nil
+	if len(region) == 0 {
+		return nil
+	}
+	return unix.Madvise(region, unix.MADV_DOFORK)
 }
 
 func isPlain() (plain bool) {

@@ -101,7 +101,7 @@ func (c *Call) Allow(errs ...syscall.Errno) {
 	}
 }
 
-// copySize is how much Copy moves at once.
+// copySize is how much Copy moves at once, at most.
 const copySize = 64 << 10
 
 // Copy copies n bytes from one descriptor to another; the end of the input before that is EPIPE.
@@ -114,10 +114,10 @@ func (p *Program) Copy(name string, from, to any, n int64) {
 			o.arg[i] = p.value(a)
 		}
 	}
-	if p.buffer == nil {
-		p.buffer = p.mem.alloc(copySize)
+	if size := int(max(1, min(n, copySize))); len(p.buffer) < size {
+		p.buffer = p.mem.alloc(size)
 	}
-	o.arg[2], o.arg[3], o.arg[4] = uintptr(n), uintptr(unsafe.Pointer(&p.buffer[0])), copySize
+	o.arg[2], o.arg[3], o.arg[4] = uintptr(n), uintptr(unsafe.Pointer(&p.buffer[0])), uintptr(len(p.buffer))
 	p.add(name, o)
 }
 

@@ -216,6 +216,44 @@ func TestHold(t *testing.T) {
 	}
 }
 
+// Programs beyond what the region holds, by their number and by their size, run like others, also while memory is hidden.
+func TestManyPrograms(t *testing.T) {
+	if err := Slim(); err != nil {
+		t.Fatal(err)
+	}
+	large := strings.Repeat("x", 3*chunkSize)
+	for round := range 2 {
+		var all []*Program
+		for i := range 2 * chunks {
+			p := &Program{}
+			defer p.Free()
+			if i%8 == 0 {
+				p.Call("a large argument", unix.SYS_ACCESS, large, 0).Allow(unix.ENAMETOOLONG)
+			}
+			p.Call("a small argument", unix.SYS_FACCESSAT, unix.AT_FDCWD, "/", 0)
+			p.Report()
+			p.Exit(i % 100)
+			all = append(all, p)
+		}
+		if outside == 0 {
+			t.Error("no program is outside of the region")
+		}
+		for i, p := range all {
+			c, err := p.Start(0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := status(t, c); got != i%100 {
+				t.Errorf("round %d, program %d: status %d, %v", round, i, got, c.Failure())
+			}
+			c.Close()
+		}
+		if outside != 0 || len(spare) != chunks {
+			t.Errorf("%d programs stay outside, %d chunks are free", outside, len(spare))
+		}
+	}
+}
+
 var secret = new([64]byte)
 
 func TestSlimChild(t *testing.T) {
