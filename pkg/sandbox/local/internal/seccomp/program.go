@@ -1,6 +1,7 @@
 package seccomp
 
 import (
+	"maps"
 	"slices"
 
 	"golang.org/x/net/bpf"
@@ -34,39 +35,87 @@ func answer(e unix.Errno) bpf.Instruction {
 	return bpf.RetConstant{Val: unix.SECCOMP_RET_ERRNO | uint32(e)}
 }
 
-var kill = bpf.RetConstant{Val: unix.SECCOMP_RET_KILL_PROCESS}
+var (
+	kill  = bpf.RetConstant{Val: unix.SECCOMP_RET_KILL_PROCESS}
+	allow = bpf.RetConstant{Val: unix.SECCOMP_RET_ALLOW}
+)
 
-// program is the whole filter. Whatever does not look at arguments comes to the same end for every call of its number,
-// which the kernel works out beforehand (since Linux 5.11), so that its length costs nothing.
+// program is the whole filter: what is no call of this architecture, then a search for the number among those that are not
+// let through, whatever their arguments.
+//
+// The kernel runs it for every number when it is installed, to know which calls come to the same end whatever their
+// arguments (since Linux 5.11). With a list in place of the search that is most of what a command costs.
 func program(o Options) []bpf.Instruction {
 	p := []bpf.Instruction{load(offsetArch), bpf.JumpIf{Cond: bpf.JumpEqual, Val: auditArch, SkipTrue: 1}, kill}
 	p = append(p, foreignNumbers...)
+	p = append(p, load(offsetNumber))
+	return append(p, search(rules(o))...)
+}
+
+// rule is what happens to a call.
+type rule struct {
+	call uint32
+	body []bpf.Instruction // ends with an answer
+}
+
+// rules returns those of all calls that are not simply let through, by number.
+func rules(o Options) []rule {
+	bodies := map[uint32][]bpf.Instruction{}
 	// The flags of clone3 are in memory, where a filter cannot look. Programs go on to clone where it is not there.
-	p = append(p, refuse(unix.ENOSYS, unix.SYS_CLONE3)...)
-	p = append(p, refuse(unix.EPERM, slices.Concat(refused, refusedHere)...)...)
+	bodies[unix.SYS_CLONE3] = []bpf.Instruction{answer(unix.ENOSYS)}
+	for _, call := range slices.Concat(refused, refusedHere) {
+		bodies[call] = []bpf.Instruction{answer(unix.EPERM)}
+	}
 	if o.NoMemfd {
-		p = append(p, refuse(unix.EPERM, unix.SYS_MEMFD_CREATE)...)
+		bodies[unix.SYS_MEMFD_CREATE] = []bpf.Instruction{answer(unix.EPERM)}
 	}
 	all := checks
 	if o.NoSetID {
-		p = append(p, refuse(unix.ENOSYS, unix.SYS_OPENAT2)...)
+		bodies[unix.SYS_OPENAT2] = []bpf.Instruction{answer(unix.ENOSYS)}
 		all = slices.Concat(checks, setID, setIDHere)
 	}
 	for _, c := range all {
-		p = append(p, c.compile()...)
+		bodies[c.call] = append(bodies[c.call], c.compile()...)
 	}
-	return append(p, bpf.RetConstant{Val: unix.SECCOMP_RET_ALLOW})
+	for _, c := range all {
+		if b := bodies[c.call]; b[len(b)-1] != allow {
+			bodies[c.call] = append(b, allow)
+		}
+	}
+	var list []rule
+	for _, call := range slices.Sorted(maps.Keys(bodies)) {
+		list = append(list, rule{call, bodies[call]})
+	}
+	return list
 }
 
-// refuse answers calls by their numbers.
-func refuse(e unix.Errno, calls ...uint32) []bpf.Instruction {
-	p := []bpf.Instruction{load(offsetNumber)}
-	for i, n := range calls {
-		p = append(p, bpf.JumpIf{Cond: bpf.JumpEqual, Val: n, SkipTrue: uint8(len(calls) - i)})
+// search looks for the number that was loaded among those of rules, which are in order. Every way through it ends with an
+// answer.
+func search(rules []rule) []bpf.Instruction {
+	if len(rules) <= few && alike(rules) {
+		var p []bpf.Instruction
+		for i, r := range rules {
+			p = append(p, bpf.JumpIf{Cond: bpf.JumpEqual, Val: r.call, SkipTrue: uint8(len(rules) - i)})
+		}
+		return slices.Concat(p, []bpf.Instruction{allow}, rules[0].body)
 	}
-	return append(p, bpf.Jump{Skip: 1}, answer(e))
+	half := len(rules) / 2
+	below, rest := search(rules[:half]), search(rules[half:])
+	return slices.Concat([]bpf.Instruction{
+		bpf.JumpIf{Cond: bpf.JumpLessThan, Val: rules[half].call, SkipTrue: 1},
+		bpf.Jump{Skip: uint32(len(below))},
+	}, below, rest)
 }
 
+// few is how many numbers are compared one after the other, which makes the program short. Its length costs time too.
+const few = 4
+
+// alike says whether the same happens to all calls.
+func alike(rules []rule) bool {
+	return !slices.ContainsFunc(rules, func(r rule) bool { return !slices.Equal(r.body, rules[0].body) })
+}
+
+// compile makes the part of a body that refuses calls or goes on to what follows.
 func (c check) compile() []bpf.Instruction {
 	// A value that is found jumps over the next instruction: the answer, or the jump over the answer.
 	values, end := c.only, []bpf.Instruction{answer(c.answer)}
@@ -90,7 +139,7 @@ func (c check) compile() []bpf.Instruction {
 	if c.when != 0 {
 		body = onlyIf(offsetArgs, c.when, body)
 	}
-	return onlyIf(offsetNumber, c.call, body)
+	return body
 }
 
 // onlyIf jumps over body unless a field has a value.
