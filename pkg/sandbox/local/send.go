@@ -21,6 +21,7 @@ import (
 const (
 	batchEntries = 256
 	batchBytes   = 1 << 20
+	inlineBytes  = 32 << 10 // up to here the contents are part of the message
 )
 
 // Send unpacks a tar stream in the sandbox.
@@ -144,6 +145,26 @@ func relative(name string) string {
 // flush has the entries made. The content of the last file comes from large, if that is set.
 func (b *batch) flush(large io.Reader) error {
 	b.sent = true
+	req := &wire.Send{ID: b.s.id, Dir: b.dir, Entries: b.entries}
+	var err error
+	if large == nil && len(b.small) <= inlineBytes {
+		req.Content = b.small
+		var sent *sending
+		if sent, err = b.begin(req); err == nil {
+			err = sent.wait(nil)
+		}
+	} else {
+		err = b.stream(req, large)
+	}
+	if err != nil && b.ctx.Err() != nil {
+		err = context.Cause(b.ctx)
+	}
+	b.entries, b.small = b.entries[:0], b.small[:0]
+	return err
+}
+
+// stream sends a request whose contents go through a pipe.
+func (b *batch) stream(req *wire.Send, large io.Reader) error {
 	r, w, err := pipe()
 	if err != nil {
 		return err
@@ -154,8 +175,7 @@ func (b *batch) flush(large io.Reader) error {
 		return err
 	}
 	defer feed.Close()
-	req := &wire.Send{ID: b.s.id, Dir: b.dir, Entries: b.entries}
-	seq, ch, err := b.s.client.begin(wire.Request{Send: req}, r)
+	sent, err := b.begin(req, r)
 	unix.Close(r) // the pipe is to break when the process ends before it has read everything
 	if err != nil {
 		return err
@@ -169,25 +189,43 @@ func (b *batch) flush(large io.Reader) error {
 		feed.Close() // an end that comes early makes the process fail
 		fed <- err
 	}()
-	var a answer
-	select {
-	case a = <-ch:
-	case <-b.ctx.Done():
-		feed.Close() // and where the process does not come to notice it:
-		kill := wire.Request{Signal: &wire.Signal{ID: b.s.id, Exec: seq, Signal: int(unix.SIGKILL)}}
-		_, _, _ = b.s.client.call(context.WithoutCancel(b.ctx), kill) // an error is the spawner's end, which ends all
-		a = <-ch
-	}
+	err = sent.wait(feed)
 	feed.Close()
-	_, _, err = a.result()
 	var bad *sourceError
 	if ferr := <-fed; errors.As(ferr, &bad) { // the reason for what the process says
 		err = invalid("tar: %w", bad.err)
 	}
-	if err != nil && b.ctx.Err() != nil {
-		err = context.Cause(b.ctx)
+	return err
+}
+
+// sending is a request under way.
+type sending struct {
+	*batch
+	seq uint64
+	ch  chan answer
+}
+
+func (b *batch) begin(req *wire.Send, files ...int) (s *sending, err error) {
+	s = &sending{batch: b}
+	s.seq, s.ch, err = b.s.client.begin(wire.Request{Send: req}, files...)
+	return s, err
+}
+
+// wait returns when the entries are made. It ends that when the context is cancelled; feed is what the contents come
+// through, or nil.
+func (s *sending) wait(feed io.Closer) error {
+	var a answer
+	select {
+	case a = <-s.ch:
+	case <-s.ctx.Done():
+		if feed != nil {
+			feed.Close() // and where the process does not come to notice it:
+		}
+		kill := wire.Request{Signal: &wire.Signal{ID: s.s.id, Exec: s.seq, Signal: int(unix.SIGKILL)}}
+		_, _, _ = s.s.client.call(context.WithoutCancel(s.ctx), kill) // an error is the spawner's end, which ends all
+		a = <-s.ch
 	}
-	b.entries, b.small = b.entries[:0], b.small[:0]
+	_, _, err := a.result()
 	return err
 }
 

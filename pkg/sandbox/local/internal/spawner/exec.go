@@ -33,6 +33,9 @@ func (s *server) exec(seq uint64, req wire.Exec, files []int) (*wire.Ended, erro
 		return nil, err
 	}
 	st := &step{mark: b.newMark()}
+	b.mu.Lock()
+	b.used = true
+	b.mu.Unlock()
 	before := b.hits()
 	start := time.Now()
 	c, err := b.startStep(req, st, files)

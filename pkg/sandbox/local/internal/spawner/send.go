@@ -16,8 +16,8 @@ import (
 // inside resolves the path of an entry: under the folder that was asked for, and through no symlink.
 var inside = unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS}
 
-// send makes files in a sandbox. It is done by a process inside, as the sandbox's user and in its control group: no path
-// can lead out, and what is written counts against the sandbox's limits.
+// send makes files in a sandbox. Unless place can, it is done by a process inside, as the sandbox's user and in its
+// control group: no path can lead out, and what is written counts against the sandbox's limits.
 //
 // Others of the same user can stop that process; a Signal for seq ends it.
 func (s *server) send(seq uint64, req wire.Send, files []int) error {
@@ -25,6 +25,17 @@ func (s *server) send(seq uint64, req wire.Send, files []int) error {
 	b, err := s.find(req.ID)
 	if err != nil {
 		return err
+	}
+	if len(files) == 0 {
+		if placed, err := b.place(req); placed {
+			return b.sendError(err)
+		}
+		content, err := contentFile(req.Content)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(content)
+		files = []int{content}
 	}
 	if len(files) != 1 {
 		return fmt.Errorf("send came with %d files", len(files))

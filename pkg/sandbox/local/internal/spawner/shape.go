@@ -19,7 +19,8 @@ import (
 // A shape is a mount namespace that holds, read-only, what sandboxes of one kind have in common, and no process. A
 // sandbox begins with a copy of it, which costs far less than mounting the same again.
 //
-// While it is a shape, its /proc is a tmpfs, the stash, with what a sandbox mounts elsewhere and then drops: see stash.
+// While it is a shape, its /proc is a tmpfs, the stash, with what a sandbox mounts elsewhere and then drops: see stash. A
+// shape that has nothing of the kind has no stash.
 type shape struct {
 	ns      int // descriptor of the namespace
 	path    string
@@ -35,6 +36,9 @@ type shape struct {
 // stash is where a shape keeps things for its sandboxes: disk, the mount point of the sandbox's tmpfs; new and lower, for
 // an overlay; and the sources of late mounts by number.
 const stash = "/proc/"
+
+// stashes says whether there is a stash.
+func (sh *shape) stashes() bool { return sh.overlay || len(sh.late) > 0 }
 
 // late is a mount that each sandbox makes itself, because it is to lie on what the sandbox mounts, or has to be
 // id-mapped to the sandbox's own id.
@@ -160,8 +164,13 @@ func (b *builder) build() error {
 	if err := unix.Mount("tmpfs", b.root, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755,size=64m"); err != nil {
 		return fmt.Errorf("mount the root: %w", err)
 	}
-	if err := errors.Join(b.populate(tree), b.mountStash()); err != nil {
+	if err := b.populate(tree); err != nil {
 		return err
+	}
+	if b.sh.stashes() {
+		if err := b.mountStash(); err != nil {
+			return err
+		}
 	}
 	for _, t := range b.trees {
 		if err := b.attach(t); err != nil {

@@ -94,11 +94,13 @@ type Signal struct {
 	Signal int
 }
 
-// Send makes files in a sandbox. It comes with a pipe that has the contents of the files, one after the other.
+// Send makes files in a sandbox. It comes with a pipe that has the contents of the files, one after the other, or without
+// files where these are few bytes and part of the message.
 type Send struct {
 	ID      string
 	Dir     string // absolute
 	Entries []Entry
+	Content []byte
 }
 
 // Entry is a file, folder or link to make.

@@ -1,0 +1,105 @@
+package spawner
+
+import (
+	"path"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sbxrun/sbxrun/pkg/sandbox"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/rawclone"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/wire"
+)
+
+// place makes files in the workspace of a sandbox in which no command was started yet, as most files are made that a
+// recipe stages. Then nobody is there to be in the way, and a process inside would cost as much as the command itself. The
+// memory of the files, which are small, counts as the spawner's. It returns false where it is not for that; what mounts
+// bring into a workspace is others'.
+func (b *box) place(req wire.Send) (placed bool, err error) {
+	if absolute(req.Dir) != sandbox.Workspace || len(b.spec.Local.Mounts) > 0 {
+		return false, nil
+	}
+	for _, e := range req.Entries {
+		if e.Kind != wire.File || hasNUL(e.Name) {
+			return false, nil
+		}
+	}
+	b.mu.Lock() // as a command that is to be started does first
+	defer b.mu.Unlock()
+	if b.used || b.released {
+		return false, nil
+	}
+	content := req.Content
+	for _, e := range req.Entries {
+		n := min(e.Size, int64(len(content)))
+		if err := b.placeFile(e, content[:n]); err != nil {
+			return true, err
+		}
+		content = content[n:]
+	}
+	return true, nil
+}
+
+func (b *box) placeFile(e wire.Entry, content []byte) error {
+	fail := func(name string, err error) error {
+		if errno, ok := err.(unix.Errno); ok {
+			return &rawclone.Error{Name: name, Errno: errno}
+		}
+		return err
+	}
+	for d := range parents("/" + e.Name) {
+		d = d[1:]
+		err := unix.Mkdirat(b.disk, d, 0o755)
+		if err == nil {
+			err = unix.Fchownat(b.disk, d, b.slot.uid, b.slot.gid, unix.AT_SYMLINK_NOFOLLOW)
+		}
+		if err != nil && err != unix.EEXIST {
+			return fail(d, err)
+		}
+	}
+	parent, base := path.Split(e.Name)
+	dir, err := unix.Openat2(b.disk, path.Clean(parent), &inside)
+	if err != nil {
+		return fail(path.Clean(parent), err)
+	}
+	defer unix.Close(dir)
+	if err := unix.Unlinkat(dir, base, 0); err != nil && err != unix.ENOENT {
+		return fail(e.Name, err)
+	}
+	fd, err := unix.Openat(dir, base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return fail(e.Name, err)
+	}
+	defer unix.Close(fd)
+	for len(content) > 0 && err == nil {
+		var n int
+		if n, err = unix.Write(fd, content); err == unix.EINTR {
+			err = nil
+		}
+		content = content[max(n, 0):]
+	}
+	if err == nil {
+		err = unix.Fchown(fd, b.slot.uid, b.slot.gid)
+	}
+	if err == nil {
+		err = unix.Fchmod(fd, e.Mode)
+	}
+	return fail(e.Name, err)
+}
+
+// contentFile returns a file in memory, to be read from its beginning.
+func contentFile(content []byte) (fd int, err error) {
+	if fd, err = unix.MemfdCreate("files", unix.MFD_CLOEXEC); err != nil {
+		return -1, err
+	}
+	for n := 0; n < len(content) && err == nil; {
+		var m int
+		if m, err = unix.Pwrite(fd, content[n:], int64(n)); err == nil {
+			n += m
+		}
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
