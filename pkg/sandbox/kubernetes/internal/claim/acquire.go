@@ -114,7 +114,7 @@ func (c *Claims) ready(ctx context.Context, e *entry, want *v1beta1.SandboxClaim
 			waiting = true
 			nudge.Reset(nudgeAfter << nudges)
 		}
-		refused, watchNews := c.watch.err()
+		watchNews, refused := c.watch.err()
 		if refused != nil {
 			return nil, refused
 		}

@@ -70,13 +70,13 @@ func (c *Claim) Gone() <-chan struct{} { return c.entry.gone }
 
 // Cause says why Gone is closed: an *sandbox.Error of KindLost. nil before.
 func (c *Claim) Cause() error {
-	cause, _ := c.entry.fate()
+	_, cause := c.entry.fate()
 	return cause
 }
 
 // End says more than Cause does.
 func (c *Claim) End() End {
-	_, end := c.entry.fate()
+	end, _ := c.entry.fate()
 	return end
 }
 

@@ -139,10 +139,10 @@ func (e *entry) settle(reason string, end End) {
 	close(e.gone)
 }
 
-func (e *entry) fate() (error, End) {
+func (e *entry) fate() (End, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.cause, e.end
+	return e.end, e.cause
 }
 
 // hold makes the entry watch over a claim that is ready, and judges what came meanwhile.

@@ -427,7 +427,7 @@ func (f *fake) serveWatch(w http.ResponseWriter, r *http.Request, p request) {
 	f.mu.Unlock()
 	defer f.set(func() { delete(f.watchers, wake) })
 	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
+	w.WriteHeader(http.StatusOK)
 	flush := w.(http.Flusher).Flush
 	flush()
 	for {

@@ -42,7 +42,7 @@ func (c *Claims) down(ctx context.Context, e *entry) error {
 			c.watch.forget(e)
 			return nil
 		}
-		refused, watchNews := c.watch.err()
+		watchNews, refused := c.watch.err()
 		var poll <-chan time.Time
 		if refused != nil { // nobody watches: ask
 			if _, err := c.api.get(ctx, e.name); apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {

@@ -75,10 +75,10 @@ func (w *watch) answered(err error) {
 }
 
 // err is why there will be no news.
-func (w *watch) err() (error, <-chan struct{}) {
+func (w *watch) err() (news <-chan struct{}, refused error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.refused, w.news
+	return w.news, w.refused
 }
 
 // tell wakes everyone who waits for news. w.mu is held.

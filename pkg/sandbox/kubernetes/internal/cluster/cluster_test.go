@@ -127,8 +127,8 @@ func TestPatience(t *testing.T) {
 		fail func(w http.ResponseWriter)
 	}{
 		{"cut", func(http.ResponseWriter) { panic(http.ErrAbortHandler) }},
-		{"unavailable", func(w http.ResponseWriter) { w.WriteHeader(503) }},
-		{"throttled", func(w http.ResponseWriter) { w.Header().Set("Retry-After", "0"); w.WriteHeader(429) }},
+		{"unavailable", func(w http.ResponseWriter) { w.WriteHeader(http.StatusServiceUnavailable) }},
+		{"throttled", func(w http.ResponseWriter) { w.Header().Set("Retry-After", "0"); w.WriteHeader(http.StatusTooManyRequests) }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var n atomic.Int64
@@ -187,7 +187,7 @@ func TestServersClock(t *testing.T) {
 	for _, ahead := range []time.Duration{0, time.Hour, -time.Hour} {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Date", time.Now().Add(ahead).UTC().Format(http.TimeFormat))
-			w.WriteHeader(404)
+			w.WriteHeader(http.StatusNotFound)
 		}))
 		c := to(t, s.URL)
 		leases, err := c.Leases("ns")

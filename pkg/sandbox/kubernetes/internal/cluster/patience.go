@@ -81,7 +81,7 @@ func (r *retrying) RoundTrip(req *http.Request) (*http.Response, error) {
 		case ctx.Err() == nil && temporary(err):
 			err = &Away{err, time.Since(t.start)}
 		case ctx.Err() != nil && t.last != nil:
-			err = fmt.Errorf("%w; until then: %v", ctx.Err(), t.last) // not %w: it is not what ended it
+			err = fmt.Errorf("%w; until then: %s", ctx.Err(), t.last.Error()) // which is not what ended it
 		}
 		return nil, err
 	}
