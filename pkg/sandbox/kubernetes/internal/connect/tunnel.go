@@ -50,7 +50,6 @@ type tunnel struct {
 // session is a port-forward to one pod of the router.
 type session struct {
 	*portforward.Session
-	pod  string
 	port int
 }
 
@@ -201,7 +200,7 @@ func (t *tunnel) forward(turn int) (*session, error) {
 		pod := pods[(turn+i)%len(pods)]
 		s, err := portforward.Forward(ctx, t.cluster.Config, t.namespace, pod)
 		if err == nil {
-			return &session{s, pod, port}, nil
+			return &session{s, port}, nil
 		}
 		err = cluster.Classify("connect", "", err)
 		if final(err) {
@@ -228,7 +227,12 @@ func (t *tunnel) retire(s *session) {
 	defer t.mu.Unlock()
 	if i := slices.Index(t.sessions, s); i >= 0 {
 		t.sessions = slices.Delete(t.sessions, i, i+1)
-		time.AfterFunc(retirement, func() { _ = s.Close() })
+		time.AfterFunc(retirement, func() {
+			_ = s.Close() // what is still open in it has had its time
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			delete(t.all, s.Session)
+		})
 	}
 }
 
