@@ -128,7 +128,10 @@ func TestPatience(t *testing.T) {
 	}{
 		{"cut", func(http.ResponseWriter) { panic(http.ErrAbortHandler) }},
 		{"unavailable", func(w http.ResponseWriter) { w.WriteHeader(http.StatusServiceUnavailable) }},
-		{"throttled", func(w http.ResponseWriter) { w.Header().Set("Retry-After", "0"); w.WriteHeader(http.StatusTooManyRequests) }},
+		{"throttled", func(w http.ResponseWriter) {
+			w.Header().Set("Retry-After", "0")
+			w.WriteHeader(http.StatusTooManyRequests)
+		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var n atomic.Int64
