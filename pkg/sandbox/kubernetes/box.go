@@ -12,6 +12,9 @@ import (
 	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/shell"
 )
 
+// inspectTimeout bounds the question what became of a sandbox that does not answer.
+const inspectTimeout = 10 * time.Second
+
 // box is one sandbox: a claim, and the shell that a runtime gives in its pod.
 type box struct {
 	provider  *Provider
@@ -70,21 +73,29 @@ func (b *box) Host() string {
 	return b.claim.PodIPs[0]
 }
 
-// Exec runs a command. A pod that ended by itself, or for the memory it took, is the command's result: the code under
-// test did that. A pod that somebody took away is an error.
+// Exec runs a command. A pod that ended by itself, or for the memory or disk it took, is the command's result: the code
+// under test did that. A pod that somebody took away is an error.
 func (b *box) Exec(ctx context.Context, cmd sandbox.Command, stdout, stderr io.Writer) (sandbox.Result, error) {
 	start := time.Now()
 	result, err := b.shell.Exec(ctx, cmd, stdout, stderr)
 	if err == nil || sandbox.KindOf(err) != sandbox.KindLost {
 		return result, err
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), inspectTimeout)
+	defer cancel()
+	if seen := b.claim.Inspect(ctx); seen != nil {
+		err = seen // which knows more of it
+	}
 	end := b.claim.End()
-	if !end.Died {
+	if !end.Died && !end.Disk {
 		return result, err
 	}
 	result = sandbox.Result{Exit: end.Exit, SandboxDied: true, Duration: time.Since(start)}
-	if end.OOM {
+	switch {
+	case end.OOM:
 		result.Limit = sandbox.LimitOOM
+	case end.Disk:
+		result.Limit = sandbox.LimitDisk
 	}
 	if end.Exit > 128 {
 		result.Signal = end.Exit - 128

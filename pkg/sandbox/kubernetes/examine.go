@@ -17,7 +17,7 @@ import (
 // examineTimeout is for each thing that Examine looks at.
 const examineTimeout = 30 * time.Second
 
-// Examine says what the cluster can do for sandboxes, and what the user may do there. It makes nothing.
+// Examine says what the cluster can do for sandboxes, and what the user may do there. It makes nothing that stays.
 func Examine(ctx context.Context, opts Options) []sandbox.Finding {
 	opts = opts.withDefaults()
 	c, err := opts.cluster()
@@ -32,10 +32,7 @@ func Examine(ctx context.Context, opts Options) []sandbox.Finding {
 	list = append(list, served(ctx, c))
 	list = append(list, permissions(ctx, c, opts)...)
 	list = append(list, connection(ctx, c, opts))
-	return append(list, sandbox.Finding{
-		Name: "network policies", State: sandbox.Weaker, Detail: "are written for sandboxes; whether this cluster's network enforces them, its API does not tell",
-		Remedy: "try it with a recipe that has network: none and a connection that must fail",
-	})
+	return append(list, enforcement(ctx, c, opts))
 }
 
 // server asks the API server for its version.

@@ -1,0 +1,127 @@
+package kubernetes
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sbxrun/sbxrun/pkg/sandbox"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/cluster"
+)
+
+// knock connects to port 1 of the address $1, where nothing listens, and prints what came back: a refusal comes from the
+// other pod, so the way to it is open.
+const knock = `if command -v python3 >/dev/null; then
+	python3 -c 'import socket, sys; socket.create_connection((sys.argv[1], 1), 4)' "$1"
+elif command -v bash >/dev/null && command -v timeout >/dev/null; then
+	timeout 4 bash -c ': <"/dev/tcp/$0/1"' "$1"
+elif command -v nc >/dev/null; then
+	nc -w 4 "$1" 1 </dev/null
+else
+	echo no program that connects
+fi 2>&1 | tail -n 1`
+
+// enforcement finds out whether the cluster's network enforces policies, which its API does not tell: a sandbox that may
+// reach nothing knocks at another. Both are made from the default source, and go again.
+func enforcement(ctx context.Context, c *cluster.Cluster, opts Options) sandbox.Finding {
+	f := sandbox.Finding{Name: "network policies", State: sandbox.Weaker}
+	if opts.Default == (Source{}) {
+		f.Detail = "whether they are enforced is not known: that takes two sandboxes"
+		f.Remedy = "say where they come from: --warmpool, --template or --image"
+		return f
+	}
+	said, err := knocks(ctx, c, opts)
+	switch {
+	case err != nil:
+		f.Detail, f.Remedy = "whether they are enforced could not be found out: "+err.Error(), "what is in the way is said there"
+	case strings.Contains(said, "no program"):
+		f.Detail, f.Remedy = "whether they are enforced is not known", "use an image with python3, bash or nc"
+	case strings.Contains(strings.ToLower(said), "refused"):
+		f.Detail = "are not enforced: a sandbox with network none reached another pod"
+		f.Remedy = "use a network plugin that enforces NetworkPolicy; until then networks none and case are only a wish"
+	default:
+		f.State, f.Detail = sandbox.OK, "are enforced"
+	}
+	return f
+}
+
+func knocks(ctx context.Context, c *cluster.Cluster, opts Options) (said string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	spec, err := blueprint(ctx, c, opts.Default)
+	if err != nil {
+		return "", err
+	}
+	dir, err := os.MkdirTemp("", "sbxrun-doctor-")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(dir)
+	opts.Run = sandbox.Run{ID: "doctor-" + strings.ToLower(rand.Text()[:10]), Dir: dir, Size: 2}
+	p, err := Open(ctx, opts)
+	if err != nil {
+		return "", err
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		defer cancel()
+		err = errors.Join(err, p.Close(ctx))
+	}()
+	var boxes [2]sandbox.Sandbox
+	both, acquiring := errgroup.WithContext(ctx)
+	for i, network := range []sandbox.Network{sandbox.NetworkNone, sandbox.NetworkHost} {
+		both.Go(func() (err error) {
+			boxes[i], err = p.Acquire(acquiring, sandbox.Spec{Name: "doctor", Network: network, Cluster: spec})
+			return err
+		})
+	}
+	if err := both.Wait(); err != nil {
+		return "", err
+	}
+	var out strings.Builder
+	host := boxes[1].(sandbox.Addressed).Host()
+	_, err = boxes[0].Exec(ctx, sandbox.Command{Argv: []string{"sh", "-c", knock, "knock", host}, Timeout: 20 * time.Second}, &out, nil)
+	return out.String(), err
+}
+
+// blueprint is what sandboxes of a source are made of, entered by pods/exec so that no policy is in the way.
+func blueprint(ctx context.Context, c *cluster.Cluster, from Source) (sandbox.Cluster, error) {
+	if from.Image != "" {
+		return sandbox.Cluster{Image: from.Image, Runtime: runtimeExec}, nil
+	}
+	template := from.Template
+	if from.WarmPool != "" {
+		var pool struct {
+			Spec struct {
+				Template struct{ Name string } `json:"sandboxTemplateRef"`
+			}
+		}
+		if err := read(ctx, c, "sandboxwarmpools", from.WarmPool, &pool); err != nil {
+			return sandbox.Cluster{}, err
+		}
+		template = pool.Spec.Template.Name
+	}
+	var t struct{ Spec map[string]json.RawMessage }
+	if err := read(ctx, c, "sandboxtemplates", template, &t); err != nil {
+		return sandbox.Cluster{}, err
+	}
+	delete(t.Spec, "networkPolicy")
+	delete(t.Spec, "networkPolicyManagement")
+	spec, err := json.Marshal(t.Spec)
+	return sandbox.Cluster{Spec: spec, Runtime: runtimeExec}, err
+}
+
+func read(ctx context.Context, c *cluster.Cluster, resource, name string, into any) error {
+	body, err := c.Get(ctx, fmt.Sprintf("/apis/extensions.agents.x-k8s.io/v1beta1/namespaces/%s/%s/%s", c.Namespace, resource, name))
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(body, into)
+}
