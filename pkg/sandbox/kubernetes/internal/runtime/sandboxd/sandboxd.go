@@ -5,6 +5,7 @@ package sandboxd
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 	processv1 "sigs.k8s.io/agent-sandbox/packages/sandboxd/spec/process/v1"
 
+	"github.com/sbxrun/sbxrun/pkg/sandbox"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/connect"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/runtime/part"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/shell"
@@ -27,6 +29,7 @@ type Transport struct {
 	target    connect.Target
 	paths     *Paths
 	worked    atomic.Bool // the daemon has answered
+	ran       sync.Map    // programs that it has started
 	closed    context.Context
 	close     context.CancelFunc
 
@@ -66,10 +69,18 @@ func (t *Transport) Run(ctx context.Context, argv []string) (shell.Reply, error)
 		reply = shell.Reply{Stdout: r.GetStdout(), Stderr: r.GetStderr(), Exit: exit(r.GetExitCode())}
 		return err
 	})
-	switch status.Code(err) {
-	case codes.NotFound: // the program
+	code := status.Code(err)
+	missing := code == codes.NotFound || code == codes.PermissionDenied
+	_, ran := t.ran.Load(argv[0])
+	switch {
+	case err == nil && !ran:
+		t.ran.Store(argv[0], true)
+	case missing && ran: // the same answer, but it cannot be the program
+		return reply, t.final("exec", sandbox.KindLost, fmt.Errorf(
+			"sandboxd cannot start commands in its root folder any more, which code in the sandbox has removed or closed: %w", err))
+	case code == codes.NotFound:
 		return shell.Reply{Exit: 127, Stderr: []byte(status.Convert(err).Message())}, nil
-	case codes.PermissionDenied:
+	case code == codes.PermissionDenied:
 		return shell.Reply{Exit: 126, Stderr: []byte(status.Convert(err).Message())}, nil
 	}
 	return reply, t.explain("exec", err)

@@ -30,6 +30,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type way struct {
 	connect.Connector
 	address string
+	root    string // of the daemon
 	dials   atomic.Int32
 	// byAddress counts those that could have gone to the pod's address.
 	byAddress atomic.Int32
@@ -69,11 +70,14 @@ func (w *way) cut() {
 func daemon(t *testing.T) *way {
 	t.Helper()
 	t.Setenv("TMPDIR", t.TempDir())
-	s, err := server.New(server.Options{RootDir: t.TempDir(), Log: logr.Discard()})
+	root := t.TempDir()
+	s, err := server.New(server.Options{RootDir: root, Log: logr.Discard()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return serve(t, func(g *grpc.Server) { s.RegisterGRPC(g) })
+	w := serve(t, func(g *grpc.Server) { s.RegisterGRPC(g) })
+	w.root = root
+	return w
 }
 
 func serve(t *testing.T, register func(*grpc.Server)) *way {
@@ -374,5 +378,21 @@ func TestAddressesThatLeadNowhereAreTriedOnce(t *testing.T) {
 				t.Errorf("%d tries by address, want %d", n, c.want)
 			}
 		})
+	}
+}
+
+// A root folder that is gone looks like a program that is not there.
+func TestRootFolderIsRemoved(t *testing.T) {
+	w := daemon(t)
+	box := open(t, w)
+	if _, err := box.Run(t.Context(), []string{"sh", "-c", ":"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(w.root); err != nil {
+		t.Fatal(err)
+	}
+	_, err := box.Run(t.Context(), []string{"sh", "-c", ":"})
+	if e, ok := errors.AsType[*sandbox.Error](err); !ok || e.Kind != sandbox.KindLost || !strings.Contains(err.Error(), "root folder") {
+		t.Errorf("error %v", err)
 	}
 }
