@@ -12,7 +12,6 @@ import (
 	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/cluster"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/connect"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/runtime/podexec"
-	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/runtime/sandboxd"
 )
 
 // grace is how much longer than it is needed the cluster keeps a sandbox: clocks differ, and so do the times of teardown.
@@ -25,7 +24,6 @@ type Provider struct {
 	connector connect.Connector
 	claims    *claim.Claims
 	exec      *podexec.Client
-	paths     sandboxd.Paths
 	runtimes  runtimes
 
 	mu    sync.Mutex
