@@ -31,7 +31,7 @@ func settle(t *testing.T, flags, env, file string) (*where, error) {
 		t.Fatal(err)
 	}
 	vars := map[string]string{}
-	for _, v := range strings.Fields(env) {
+	for v := range strings.FieldsSeq(env) {
 		name, value, _ := strings.Cut(v, "=")
 		vars[name] = value
 	}
