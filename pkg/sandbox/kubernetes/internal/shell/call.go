@@ -102,7 +102,7 @@ func (s *Shell) sameContainer(a answer) error {
 	case s.boot == "":
 		s.boot = a.boot
 	default:
-		s.died = true
+		s.broken = errRestarted.Err
 		return errRestarted
 	}
 	return nil

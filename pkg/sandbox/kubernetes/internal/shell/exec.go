@@ -23,13 +23,18 @@ const (
 
 // Exec runs a command: see sandbox.Sandbox.
 func (s *Shell) Exec(ctx context.Context, cmd sandbox.Command, stdout, stderr io.Writer) (sandbox.Result, error) {
+	if err := s.check(ctx, "exec"); err != nil {
+		return sandbox.Result{}, err
+	}
+	ctx, _, end := s.scope(ctx)
+	defer end()
 	res, err := s.exec(ctx, cmd, stdout, stderr)
 	return res, s.wrap(ctx, "exec", err)
 }
 
 func (s *Shell) exec(ctx context.Context, cmd sandbox.Command, stdout, stderr io.Writer) (sandbox.Result, error) {
-	if err := s.check(ctx, "exec"); err != nil {
-		return sandbox.Result{}, err
+	if ctx.Err() != nil {
+		return sandbox.Result{}, ctx.Err()
 	}
 	if len(cmd.Argv) == 0 || cmd.Argv[0] == "" {
 		return sandbox.Result{}, problem(sandbox.KindInvalid, "a command without a program")
@@ -53,7 +58,7 @@ func (s *Shell) exec(ctx context.Context, cmd sandbox.Command, stdout, stderr io
 		// What ran in the container ended its first process, or a limit did.
 		return sandbox.Result{Exit: 137, Signal: 9, SandboxDied: true, Duration: time.Since(r.began)}, nil
 	}
-	if err != nil && r.asked && s.gone("exec") == nil {
+	if err != nil && r.asked && s.gone("exec") == nil && !errors.Is(context.Cause(ctx), errReset) {
 		r.destroy(ctx)
 	}
 	if err == nil {
@@ -155,7 +160,7 @@ func (r *run) run(ctx context.Context) (sandbox.Result, error) {
 				return sandbox.Result{}, problem(sandbox.KindLost, "the start of the command was cut off, and it is not started a second time")
 			}
 		case stateOver:
-			return sandbox.Result{}, problem(sandbox.KindLost, "the sandbox was reset meanwhile")
+			return sandbox.Result{}, errReset
 		default: // dead, or nothing is left of it: what ran in the sandbox did that
 			r.destroy(ctx)
 			return sandbox.Result{Exit: 137, Signal: 9, Duration: time.Since(r.began), Limit: r.killed, Stopped: r.stopping.Load()}, nil

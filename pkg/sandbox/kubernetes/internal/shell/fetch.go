@@ -29,6 +29,7 @@ type fetcher struct {
 	s     *Shell
 	out   *tar.Writer
 	files map[string]found
+	epoch string
 }
 
 func (f *fetcher) run(ctx context.Context, names []string) error {
@@ -230,7 +231,7 @@ func (f *fetcher) piece(ctx context.Context, name string, file found, first int6
 		absolute = "1"
 	}
 	blocks := min(pieceBytes/block, (file.size+block-1)/block-first)
-	a, err := f.s.call(ctx, "read", absolute, base64.StdEncoding.EncodeToString([]byte("./"+name)), number(first), number(blocks))
+	a, err := f.s.call(ctx, "read", absolute, base64.StdEncoding.EncodeToString([]byte("./"+name)), number(first), number(blocks), f.epoch)
 	if err != nil {
 		return nil, err
 	}
@@ -239,6 +240,8 @@ func (f *fetcher) piece(ctx context.Context, name string, file found, first int6
 		return a.parts[1].data, nil
 	case stateNone:
 		return nil, errVanished
+	case stateOver:
+		return nil, errReset
 	}
 	return nil, problem(sandbox.KindInvalid, "%q: the user that commands run as may not read it", name)
 }

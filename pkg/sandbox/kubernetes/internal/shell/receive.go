@@ -18,56 +18,64 @@ func (s *Shell) Receive(ctx context.Context, globs []string) (io.ReadCloser, err
 	if err := s.check(ctx, "receive"); err != nil {
 		return nil, err
 	}
+	scope, epoch, end := s.scope(ctx)
+	files, err := s.list(scope, globs)
+	if err != nil {
+		err = s.wrap(scope, "receive", err)
+		end()
+		return nil, err
+	}
+	r, w := io.Pipe()
+	st := &stream{PipeReader: r, end: end}
+	st.group.Go(func() {
+		f := &fetcher{s: s, out: tar.NewWriter(w), files: files, epoch: epoch}
+		err := f.run(scope, slices.Sorted(maps.Keys(files)))
+		if err == nil {
+			err = f.out.Close()
+		}
+		if err = s.wrap(scope, "receive", err); err == nil {
+			err = io.EOF
+		}
+		w.CloseWithError(err)
+		end()
+	})
+	st.group.Go(func() { // wakes a write that nobody reads
+		live, stop := s.live(scope)
+		defer stop()
+		<-live.Done()
+		w.CloseWithError(s.wrap(scope, "receive", live.Err()))
+	})
+	return st, nil
+}
+
+// list returns what the globs match.
+func (s *Shell) list(ctx context.Context, globs []string) (map[string]found, error) {
 	l := &listing{s: s, files: map[string]found{}}
 	parsed := make([]glob, len(globs))
 	for i, g := range globs {
 		var err error
 		if parsed[i], err = parseGlob(g); err != nil {
-			return nil, s.wrap(ctx, "receive", err)
+			return nil, err
 		}
 	}
 	for _, g := range parsed {
 		if err := l.list(ctx, g); err != nil {
-			return nil, s.wrap(ctx, "receive", err)
+			return nil, err
 		}
 	}
-	inner, cancel := context.WithCancel(ctx)
-	r, w := io.Pipe()
-	st := &stream{PipeReader: r, cancel: cancel}
-	st.group.Go(func() {
-		f := &fetcher{s: s, out: tar.NewWriter(w), files: l.files}
-		err := f.run(inner, slices.Sorted(maps.Keys(l.files)))
-		if err == nil {
-			err = f.out.Close()
-		}
-		if err = s.wrap(ctx, "receive", err); err == nil {
-			err = io.EOF
-		}
-		w.CloseWithError(err)
-	})
-	st.group.Go(func() { // wakes a write that nobody reads
-		gone, stop := s.live(inner)
-		defer stop()
-		<-gone.Done()
-		if err := s.gone("receive"); err != nil {
-			w.CloseWithError(err)
-		} else if ctx.Err() != nil {
-			w.CloseWithError(context.Cause(ctx))
-		}
-	})
-	return st, nil
+	return l.files, nil
 }
 
 // stream is what Receive returns.
 type stream struct {
 	*io.PipeReader
-	cancel context.CancelFunc
-	group  sync.WaitGroup
+	end   func()
+	group sync.WaitGroup
 }
 
 func (s *stream) Close() error {
 	err := s.PipeReader.Close()
-	s.cancel()
+	s.end()
 	s.group.Wait()
 	return err
 }

@@ -7,24 +7,35 @@ import (
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 )
 
-// Reset makes the sandbox fit for other commands: it kills every process that commands started, empties workspace, TMPDIR
-// and state folder, and checks that it worked. Commands that run meanwhile end, and requests for them that are still on the
-// way are refused. It guards against leftovers, not against hostility: see the package's documentation. After an error, which
-// is KindLost unless there was no answer to hope for, the sandbox is not to be used again.
+// Reset makes the sandbox fit for another sample: see sandbox.Resettable. It kills every process that commands started,
+// empties workspace, TMPDIR and state folder, and checks that it worked. Requests of before that are still on the way are
+// refused when they arrive.
 func (s *Shell) Reset(ctx context.Context) error {
-	if err := s.check(ctx, "reset"); err != nil {
+	if err := s.gone("reset"); err != nil {
 		return err
 	}
 	s.mu.Lock()
-	old := s.epoch
+	broken, old := s.broken, s.epoch
+	s.broken = errors.New("a reset of the sandbox did not succeed")
 	s.epoch, s.finished = token(), nil
+	s.endEra()
+	s.era, s.endEra = context.WithCancel(context.Background())
 	s.mu.Unlock()
+	if broken != nil {
+		return s.fail("reset", sandbox.KindLost, broken)
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	a, err := s.call(ctx, "reset", old, markDigits)
 	if err == nil && a.text != "" {
 		err = problem(sandbox.KindLost, "the sandbox cannot be used again: %s", a.text)
 	}
-	if e, ok := errors.AsType[*sandbox.Error](err); ok && e.Kind == sandbox.KindNoSpace {
-		err = problem(sandbox.KindLost, "the sandbox cannot be used again: %w", e.Err)
+	if err != nil {
+		return s.wrap(ctx, "reset", err)
 	}
-	return s.wrap(ctx, "reset", err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.broken = nil
+	return nil
 }

@@ -26,6 +26,8 @@ func (s *Shell) Send(ctx context.Context, dir string, stream io.Reader) error {
 	if err := s.check(ctx, "send"); err != nil {
 		return err
 	}
+	ctx, _, end := s.scope(ctx)
+	defer end()
 	b := &sending{s: s, dir: dir}
 	err := b.unpack(ctx, tar.NewReader(&guarded{ctx: ctx, s: s, r: stream}))
 	return s.wrap(ctx, "send", err)
@@ -39,8 +41,11 @@ type guarded struct {
 }
 
 func (g *guarded) Read(b []byte) (int, error) {
-	if err := g.s.check(g.ctx, "send"); err != nil {
+	if err := g.s.gone("send"); err != nil {
 		return 0, err
+	}
+	if g.ctx.Err() != nil {
+		return 0, g.ctx.Err()
 	}
 	return g.r.Read(b)
 }
@@ -95,15 +100,25 @@ func (b *sending) unpack(ctx context.Context, in *tar.Reader) error {
 			return err
 		}
 	}
-	for i := len(b.folders) - 1; i >= 0; i-- {
-		if err := b.small(ctx, b.folders[i], nil); err != nil {
-			return err
-		}
-	}
-	if b.entries > 0 || !b.sent { // an empty stream makes the directory
-		return b.flush(ctx, nil, nil)
+	if b.entries > 0 || len(b.folders) > 0 || !b.sent { // an empty stream makes the directory
+		return b.flush(ctx, nil, nil, b.modes())
 	}
 	return nil
+}
+
+// modes is the script that sets the modes of folders, those within others first.
+func (b *sending) modes() string {
+	var script strings.Builder
+	for i, last := len(b.folders)-1, ""; i >= 0; i-- {
+		mode := fmt.Sprintf("%o", b.folders[i].Mode)
+		if mode != last || i%500 == 0 {
+			script.WriteString("\nchmod " + mode + " --")
+		}
+		script.WriteString(" " + quote(b.folders[i].Name))
+		last = mode
+	}
+	script.WriteString("\n")
+	return script.String()
 }
 
 // normal returns an entry as it is written to the sandbox's tar program.
@@ -180,7 +195,7 @@ func (b *sending) onTheWay(dir string) {
 
 func (b *sending) small(ctx context.Context, h *tar.Header, content io.Reader) error {
 	if b.entries > 0 && (b.buf.Len()+int(h.Size) > batchBytes || b.entries >= batchEntries || b.names > batchNames) {
-		if err := b.flush(ctx, nil, nil); err != nil {
+		if err := b.flush(ctx, nil, nil, ""); err != nil {
 			return err
 		}
 	}
@@ -197,14 +212,14 @@ func (b *sending) small(ctx context.Context, h *tar.Header, content io.Reader) e
 
 func (b *sending) large(ctx context.Context, h *tar.Header, content io.Reader) error {
 	if b.entries > 0 {
-		if err := b.flush(ctx, nil, nil); err != nil {
+		if err := b.flush(ctx, nil, nil, ""); err != nil {
 			return err
 		}
 	}
 	if err := b.add(h); err != nil {
 		return err
 	}
-	return b.flush(ctx, h, content)
+	return b.flush(ctx, h, content, "")
 }
 
 // unpackScript unpacks stdin into the current directory; the checks stand before its last line.
@@ -225,8 +240,8 @@ f() {
 command -v tar >/dev/null || exit 69
 `
 
-// flush unpacks what has been collected. Where large is set its content follows.
-func (b *sending) flush(ctx context.Context, large *tar.Header, content io.Reader) error {
+// flush unpacks what has been collected, and runs the script. Where large is set its content follows.
+func (b *sending) flush(ctx context.Context, large *tar.Header, content io.Reader, after string) error {
 	b.sent = true
 	var stdin io.Reader
 	var source *source
@@ -244,7 +259,7 @@ func (b *sending) flush(ctx context.Context, large *tar.Header, content io.Reade
 	if dir := directory(b.dir); dir != "" {
 		script += "mkdir -p -- " + quote(dir) + " && cd -- " + quote(dir) + " || exit 66\n"
 	}
-	script += b.checks.String() + "exec tar -x -p -o -f -\n"
+	script += b.checks.String() + "tar -x -p -o -f - || exit\n" + after
 	var said bytes.Buffer
 	res, err := b.s.exec(ctx, sandbox.Command{
 		Argv: []string{"sh"}, Script: []byte(script), Stdin: stdin, OutputLimit: 64 << 10,

@@ -41,11 +41,13 @@ type Shell struct {
 	marks   atomic.Uint32
 
 	mu       sync.Mutex
-	epoch    string // part of the ids of commands, new with each reset
+	epoch    string          // part of the ids of commands, new with each reset
+	era      context.Context // of the epoch: cancelled by the reset that ends it
+	endEra   context.CancelFunc
 	commands uint64
 	finished []string // ids whose files may go
 	boot     string   // of the sandbox's first process
-	died     bool     // the container was started anew
+	broken   error    // why the sandbox cannot be used any more
 }
 
 // New returns a Shell. It makes no request: the first command sets up what is needed.
@@ -61,6 +63,7 @@ func New(o Options) *Shell {
 		o.Cause = func() error { return nil }
 	}
 	s := &Shell{opts: o, slots: make(chan struct{}, o.InFlight), waits: make(chan struct{}, o.InFlight-2), epoch: token()}
+	s.era, s.endEra = context.WithCancel(context.Background())
 	var seed [4]byte
 	_, _ = rand.Read(seed[:]) // never fails
 	s.marks.Store(binary.LittleEndian.Uint32(seed[:]))
@@ -108,10 +111,25 @@ func (s *Shell) check(ctx context.Context, op string) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.died {
-		return s.fail(op, sandbox.KindLost, errors.New("the sandbox's container was restarted"))
+	if s.broken != nil {
+		return s.fail(op, sandbox.KindLost, s.broken)
 	}
 	return nil
+}
+
+// errReset says that a reset came between.
+var errReset = &sandbox.Error{Kind: sandbox.KindLost, Err: errors.New("the sandbox was reset meanwhile")}
+
+// scope returns the context of one call of Exec, Send or Receive: a reset cancels it, with errReset as the cause.
+func (s *Shell) scope(ctx context.Context) (scope context.Context, epoch string, end func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	scope, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(s.era, func() { cancel(errReset) })
+	return scope, s.epoch, func() {
+		stop()
+		cancel(nil)
+	}
 }
 
 // gone returns the reason for the sandbox's end once it has ended.
@@ -164,8 +182,10 @@ func (s *Shell) wrap(ctx context.Context, op string, err error) error {
 	if why := s.gone(op); why != nil {
 		return why
 	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, errReset) {
+		return cause
+	} else if cause != nil {
+		err = errReset
 	}
 	if e, ok := errors.AsType[*sandbox.Error](err); ok {
 		if e.Op == "" || e.ID == "" {

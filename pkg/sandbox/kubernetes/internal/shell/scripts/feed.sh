@@ -1,4 +1,5 @@
 # feed NUMBER ID PART WAIT LAST PAYLOAD: gives part PART of stdin; an empty PAYLOAD is none. LAST is 1 with the last part.
+over "${2%%-*}"
 D=$S/x/$2
 if [ -d "$D" ] && [ ! -s "$D/end" ]; then
 	f=0

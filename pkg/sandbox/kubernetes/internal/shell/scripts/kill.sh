@@ -1,4 +1,5 @@
 # kill NUMBER ID MARK SIGNAL REASON GRACE: a command that has not started never will.
+over "${2%%-*}"
 D=$S/x/$2 B=$3
 if mkdir "$D" 2>/dev/null; then
 	echo '143 15 -+stop 0 0 .' >"$D/end"

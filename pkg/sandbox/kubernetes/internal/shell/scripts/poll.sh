@@ -1,4 +1,5 @@
 # poll NUMBER ID WAIT SIZE1 SIZE2 BLOCK1 BLOCKS1 BLOCK2 BLOCKS2: waits for more than SIZE, or the end.
+over "${2%%-*}"
 D=$S/x/$2
 now
 e=$((t + $3)) k=0 a=$4 b=$5

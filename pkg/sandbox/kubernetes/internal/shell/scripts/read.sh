@@ -1,5 +1,6 @@
-# read NUMBER ABSOLUTE NAME BLOCK BLOCKS: a part of a regular file. One that its owner may not read is made readable for that
+# read NUMBER ABSOLUTE NAME BLOCK BLOCKS EPOCH: a part of a regular file. One that its owner may not read is made readable for that
 # time.
+over "$6"
 N=$(printf %s "$3" | base64 -d && echo .) && N=${N%.}
 if [ "$2" = 1 ]; then
 	cd /

@@ -58,6 +58,14 @@ out() {
 	fi
 }
 
+# over EPOCH: answers a request of the time before a reset.
+over() {
+	[ -e "$S/over-$1" ] || return
+	say over
+	echo .
+	exit
+}
+
 if [ ! "$S" ]; then
 	say fail 'no folder is writable: tried $TMPDIR, /tmp, /var/tmp, /dev/shm and $HOME'
 	echo .

@@ -1,10 +1,6 @@
 # start NUMBER ID SUPERVISOR WAIT BLOCKS1 BLOCKS2 SPEC STDIN PART SCRIPT [FINISHED...]
 D=$S/x/$2
-if [ -e "$S/over-${2%%-*}" ]; then
-	say over
-	echo .
-	exit
-fi
+over "${2%%-*}"
 for c in base64 cat dd env grep mkdir mkfifo mv sleep wc; do
 	command -v "$c" >/dev/null || {
 		say need "$c"
@@ -13,14 +9,14 @@ for c in base64 cat dd env grep mkdir mkfifo mv sleep wc; do
 	}
 done
 if mkdir "$D" 2>/dev/null; then
-	if load "$D/spec" "$7" && load "$D/in" "$8" && load "$D/i1" "$9" && load "$D/script" "${10}"; then
+	if load "$D/spec" "$7" && load "$D/in" "$8" && load "$D/i1" "$9" && load "$D/script" "${10}" && printf %s "$3" >"$D/sup"; then
 		c=setsid
 		command -v setsid >/dev/null || c=
-		# In the foreground, so that no signal is ignored. The supervisor kills the subshell to end the wait.
+		# A file, since bash says by which signals commands ended only where it reads one. In the foreground, so that no signal is ignored. The supervisor kills the subshell to end the wait.
 		(
-			n=$3 w=$4
+			w=$4
 			shift 10
-			$c sh -c "$n" sbx "$S" "$D" "$w" "$@" </dev/null >/dev/null 2>"$D/msg"
+			$c sh "$D/sup" "$S" "$D" "$w" "$@" </dev/null >/dev/null 2>"$D/msg"
 			:
 		)
 	else

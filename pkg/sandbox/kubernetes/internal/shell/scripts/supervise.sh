@@ -1,7 +1,6 @@
-# The supervisor of one command: sh -c SUPERVISOR sbx STATE COMMAND WAIT [FINISHED...]. Its stderr is the file msg, into which the shell writes
+# The supervisor of one command: sh SUPERVISOR STATE COMMAND WAIT [FINISHED...]. Its stderr is the file msg, into which the shell writes
 # that the command was killed by a signal.
 S=$1 D=$2 w=$3 K=$PPID
-trap : HUP INT QUIT TERM
 
 # rel: ends the wait of the request that started this.
 rel() {
@@ -73,16 +72,15 @@ why() {
 # collect STREAM: copies a stream into its file, up to the limit. It holds the pipe open, so that a command that floods it
 # is blocked until it is killed.
 collect() {
-	exec 3<"$D/p$1"
 	ulimit -c 0
 	[ "$L" = 0 ] || ulimit -f "$L"
-	cat <&3 >"$D/$1" 3<&- &
+	cat <&5 >"$D/$1" 5<&- &
 	echo $! >"$D/c$1"
 	wait $!
 	r=$?
 	case $r in
 	0) ;;
-	137) cat <&3 >/dev/null 3<&- & ;; # for what the command left running
+	137) cat <&5 >/dev/null 5<&- & ;; # for what the command left running
 	*)
 		[ $r = 153 ] && why output || why disk # SIGXFSZ
 		kall
@@ -93,9 +91,9 @@ collect() {
 # watch: the watchdog. USR1 says that the command has ended: then it waits until what it wrote is in the files, though
 # others hold the pipes.
 watch() {
-	trap 'kill $!; wait; exit 0' TERM
-	m=
-	trap 'm=1; kill $!' USR1
+	m= y=
+	trap 'kill ${y:+$!}; wait; exit 0' TERM
+	trap 'm=1; kill ${y:+$!}' USR1
 	[ -e "$D/rc" ] && m=1
 	k=0
 	while [ ! "$m" ]; do
@@ -144,9 +142,10 @@ watch() {
 	:
 } 2>/dev/null
 
-# nap HUNDREDTHS: sleeps, unless a signal came.
+# nap HUNDREDTHS: sleeps, unless a signal came. $y says that $! is a process of this subshell's.
 nap() {
 	sleep $(($1 / 100)).$(($1 / 10 % 10))$(($1 % 10)) &
+	y=1
 	[ "$m" ] || wait $!
 	[ $? = 1 ] && sleep 1
 	:
@@ -154,12 +153,15 @@ nap() {
 
 # feed: gives the parts of stdin to the command, in their order.
 feed() {
-	trap 'kill $!; wait; exit 0' TERM
-	exec >"$D/p0"
-	i=1 k=0 m=
+	m= y=
+	trap 'kill ${y:+$!}; wait; exit 0' TERM
+	until [ -s "$D/main" ]; do # it has opened the pipe
+		nap 1
+	done
+	i=1 k=0
 	while :; do
 		if [ -e "$D/i$i" ]; then
-			cat "$D/i$i" &
+			cat "$D/i$i" >&6 6>&- &
 			wait $! || {
 				: >"$D/shut"
 				exit 0
@@ -192,28 +194,36 @@ ulimit -S -m "$N" 2>/dev/null
 for i in $old; do
 	rm -f "$S/x/$i/"* &
 done 2>/dev/null
-mkfifo "$D/p1" "$D/p2" || fin fail "mkfifo did not work in $D: is there room?"
+mkfifo "$D/p1" "$D/p2" ${F:+"$D/p0"} || fin fail "mkfifo did not work in $D: is there room?"
 : >"$D/1"
 : >"$D/2"
 oom
 O=$o
-collect 1 &
+# Pipes are opened for both directions first: opening them for one would wait, and fail when a child ends meanwhile.
+exec 7<>"$D/p1" 8<>"$D/p2"
+exec 5<"$D/p1" 3>"$D/p1" 7<"$D/p2" 4>"$D/p2" 8>&-
+collect 1 3>&- 4>&- 7<&- &
 c1=$!
-collect 2 &
+exec 5<&7 7<&-
+collect 2 3>&- 4>&- &
 c2=$!
+exec 5<&-
 now
 T0=$t
-watch &
+trap '' USR1 # until the watchdog has its own trap
+watch 3>&- 4>&- &
 a=$!
+trap - USR1
 i=/dev/null f=
 [ -e "$D/in" ] && i=$D/in
 if [ "$F" ]; then
 	i=$D/p0
-	mkfifo "$i"
-	feed &
+	exec 5<>"$i"
+	exec 6>"$i" 5<&-
+	feed 3>&- 4>&- &
 	f=$!
+	exec 6>&-
 fi
-exec 3>"$D/p1" 4>"$D/p2"
 if [ -e "$D/stop" ]; then
 	rc=143 g=15
 else
@@ -243,10 +253,8 @@ kill -USR1 $a
 wait $c1 $c2
 kill $a
 if [ "$f" ]; then
-	exec 5<>"$D/p0"
 	kill $f
 	wait $f
-	exec 5>&-
 fi
 wait $a
 y=-
