@@ -1,6 +1,7 @@
 package local
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
 	"fmt"
@@ -156,6 +157,79 @@ echo ok > in/mine
 	if _, err := os.Stat(filepath.Join(dir, "h")); err == nil {
 		t.Error("a read-only mount was written to")
 	}
+}
+
+// What is sent is the sandbox's user's, as what a command writes is: in a workspace that nobody has used, in one that
+// somebody has, and below a writable mount, where it is the host's owner's on the host.
+func TestSentFilesAreTheUsers(t *testing.T) {
+	ctx := context.Background()
+	p := open(t, sandbox.Run{ID: runID(t), Dir: t.TempDir()})
+	defer func() {
+		if err := p.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	}()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, name := range []string{"plain", "folder/below/file"} {
+		if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o640, Size: 1, Typeflag: tar.TypeReg}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		name        string
+		used, mount bool
+	}{{"unused", false, false}, {"used", true, false}, {"mount", false, true}} {
+		t.Run(tc.name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.Chmod(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			var spec sandbox.Spec
+			if tc.mount {
+				spec.Local.Mounts = []sandbox.Mount{{Source: dir, Target: sandbox.Workspace + "/folder", Writable: true}}
+			}
+			sb, err := p.Acquire(ctx, spec)
+			if err != nil {
+				t.Fatal(err)
+			}
+			shell := func(script string) string {
+				var out bytes.Buffer
+				if _, err := sb.Exec(ctx, sandbox.Command{Argv: []string{"sh", "-c", script}}, &out, &out); err != nil {
+					t.Fatal(err)
+				}
+				return out.String()
+			}
+			if tc.used {
+				shell("true")
+			}
+			for range 2 { // the second time over the first
+				if err := sb.Send(ctx, ".", bytes.NewReader(b.Bytes())); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if tc.mount {
+				info, err := os.Stat(dir + "/below/file")
+				if err != nil || owner(info) != os.Geteuid() || info.Mode().Perm() != 0o640 {
+					t.Errorf("on the host: %+v, %v", info, err)
+				}
+			}
+			got := shell(`u=$(id -u); stat -c '%u %a' plain folder/below folder/below/file | sed "s/^$u /mine /"; cat plain folder/below/file; echo more >> plain`)
+			if want := "mine 640\nmine 755\nmine 640\nxx"; got != want {
+				t.Errorf("in the sandbox: %q", got)
+			}
+		})
+	}
+}
+
+func TestSentFilesAreTheUsersAsOrdinaryUser(t *testing.T) {
+	asOrdinaryUser(t, "TestSentFilesAreTheUsers")
 }
 
 func TestMountsAsOrdinaryUser(t *testing.T) { asOrdinaryUser(t, "TestMounts") }

@@ -6,10 +6,12 @@ package cgroup
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -109,6 +111,9 @@ type Group struct {
 	limits            Limits
 	changed           bool  // the limits are not, or may not be, what they were
 	joins             []int // open JoinFiles
+
+	mu       sync.Mutex
+	counters map[string]int // open files of counters, by path
 }
 
 func (g *Group) has(dir string) bool {
@@ -132,24 +137,37 @@ func (g *Group) JoinFiles() []string {
 
 // Join returns JoinFiles opened for writing. They stay the group's, and open until it is removed.
 func (g *Group) Join() ([]int, error) {
-	if g.joins == nil {
-		for _, f := range g.JoinFiles() {
-			fd, err := unix.Open(f, unix.O_WRONLY|unix.O_CLOEXEC, 0)
-			if err != nil {
-				g.closeJoins()
-				return nil, fmt.Errorf("cgroup: %s: %w", f, err)
-			}
-			g.joins = append(g.joins, fd)
-		}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.joins != nil {
+		return g.joins, nil
 	}
-	return g.joins, nil
+	var joins []int
+	for _, f := range g.JoinFiles() {
+		fd, err := unix.Open(f, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			for _, fd := range joins {
+				unix.Close(fd)
+			}
+			return nil, &fs.PathError{Op: "cgroup: open", Path: f, Err: err}
+		}
+		joins = append(joins, fd)
+	}
+	g.joins = joins
+	return joins, nil
 }
 
-func (g *Group) closeJoins() {
+// close closes what Join and read have opened.
+func (g *Group) close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	for _, fd := range g.joins {
 		unix.Close(fd)
 	}
-	g.joins = nil
+	for _, fd := range g.counters {
+		unix.Close(fd)
+	}
+	g.joins, g.counters = nil, nil
 }
 
 // Dir is the folder to open for CLONE_INTO_CGROUP, empty where that does not work.

@@ -31,12 +31,12 @@ func (g *Group) Events() (e Events, err error) {
 		file = "memory.events"
 	}
 	if g.memory != "" {
-		if e.OOMKills, err = field(g.memory, file, "oom_kill"); err != nil {
+		if e.OOMKills, err = g.field(g.memory, file, "oom_kill"); err != nil {
 			return e, err
 		}
 	}
 	if g.pids != "" {
-		e.PIDsMax, err = field(g.pids, "pids.events", "max")
+		e.PIDsMax, err = g.field(g.pids, "pids.events", "max")
 	}
 	return e, err
 }
@@ -50,7 +50,7 @@ func (g *Group) Usage() (u Usage, err error) {
 	if g.v2 {
 		peak = "memory.peak" // since Linux 5.19
 	}
-	u.MemoryPeak, err = number(g.memory, peak)
+	u.MemoryPeak, err = g.number(g.memory, peak)
 	return u, optional(err)
 }
 
@@ -61,19 +61,19 @@ func (g *Group) usage() (u Usage, err error) {
 		now = "memory.current"
 	}
 	if g.memory != "" {
-		if u.Memory, err = number(g.memory, now); err != nil {
+		if u.Memory, err = g.number(g.memory, now); err != nil {
 			return u, err
 		}
 	}
 	if g.pids != "" {
-		u.PIDs, err = number(g.pids, "pids.current")
+		u.PIDs, err = g.number(g.pids, "pids.current")
 	}
 	return u, err
 }
 
 // field returns the number after name in a file of "name number" lines, zero where the line is missing.
-func field(dir, file, name string) (int64, error) {
-	data, err := read(dir, file)
+func (g *Group) field(dir, file, name string) (int64, error) {
+	data, err := g.read(dir, file)
 	if err != nil {
 		return 0, err
 	}
@@ -86,25 +86,32 @@ func field(dir, file, name string) (int64, error) {
 }
 
 // number reads a file that holds one number.
-func number(dir, file string) (int64, error) {
-	data, err := read(dir, file)
+func (g *Group) number(dir, file string) (int64, error) {
+	data, err := g.read(dir, file)
 	if err != nil {
 		return 0, err
 	}
 	return parse(file, bytes.TrimSpace(data))
 }
 
-// read reads a short control file, of which some are read before each command: without what package os does for files that
-// may not be ready.
-func read(dir, file string) ([]byte, error) {
+// read reads a short control file. It stays open, since some are read before each command.
+func (g *Group) read(dir, file string) ([]byte, error) {
 	name := filepath.Join(dir, file)
-	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, &fs.PathError{Op: "cgroup: open", Path: name, Err: err}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	fd, open := g.counters[name]
+	if !open {
+		var err error
+		if fd, err = unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
+			return nil, &fs.PathError{Op: "cgroup: open", Path: name, Err: err}
+		}
+		if g.counters == nil {
+			g.counters = map[string]int{}
+		}
+		g.counters[name] = fd
 	}
-	defer unix.Close(fd)
 	buf := make([]byte, 4096)
-	n, err := unix.Read(fd, buf)
+	n, err := unix.Pread(fd, buf, 0)
 	if err != nil {
 		return nil, &fs.PathError{Op: "cgroup: read", Path: name, Err: err}
 	}

@@ -77,7 +77,7 @@ func (g *Group) Remove(ctx context.Context) error {
 
 // rmdir removes the group's folders, and those below that somebody who was given the group may have made.
 func (g *Group) rmdir() error {
-	g.closeJoins()
+	g.close()
 	var errs []error
 	for _, dir := range g.dirs {
 		errs = append(errs, rmtree(dir))

@@ -44,8 +44,8 @@ func Of(pid int) (*Namespace, error) {
 		if err == nil {
 			ns.files = append(ns.files, fd)
 			var text []byte
-			text, err = read(fd)
-			ns.fresh = append(ns.fresh, text)
+			text, err = read(fd, make([]byte, most))
+			ns.fresh = append(ns.fresh, bytes.Clone(text))
 		}
 		if err != nil {
 			ns.Close()
@@ -57,8 +57,9 @@ func Of(pid int) (*Namespace, error) {
 
 // Untouched says whether the namespace is as it was when it was new.
 func (ns *Namespace) Untouched() bool {
+	buf := make([]byte, most)
 	for i, fd := range ns.files {
-		if text, err := read(fd); err != nil || !bytes.Equal(text, ns.fresh[i]) {
+		if text, err := read(fd, buf); err != nil || !bytes.Equal(text, ns.fresh[i]) {
 			return false
 		}
 	}
@@ -72,9 +73,11 @@ func (ns *Namespace) Close() {
 	}
 }
 
-// read reads a file of the kernel from its beginning. In sockstat what is not the namespace's own is left out.
-func read(fd int) ([]byte, error) {
-	buf := make([]byte, 16<<10)
+// most is how long a file of evidence may be. The longest has 4 KiB.
+const most = 16 << 10
+
+// read reads a file of the kernel from its beginning into buf. In sockstat what is not the namespace's own is left out.
+func read(fd int, buf []byte) ([]byte, error) {
 	n := 0
 	for n < len(buf) {
 		m, err := unix.Pread(fd, buf[n:], int64(n))

@@ -173,7 +173,7 @@ func TestSpares(t *testing.T) {
 func difference(ns *Namespace) string {
 	var b strings.Builder
 	for i, fd := range ns.files {
-		if text, err := read(fd); err != nil || string(text) != string(ns.fresh[i]) {
+		if text, err := read(fd, make([]byte, most)); err != nil || string(text) != string(ns.fresh[i]) {
 			fmt.Fprintf(&b, "%s: %v\n%s\nwas\n%s\n", evidence[i], err, text, ns.fresh[i])
 		}
 	}

@@ -115,7 +115,7 @@ func (b *box) takeDown() error {
 	}
 	if b.net != nil {
 		if len(errs) == 0 {
-			b.server.nets.Put(b.net)
+			go b.server.nets.Put(b.net) // it takes a while to look at, which concerns nobody
 		} else {
 			b.net.Close()
 		}

@@ -155,6 +155,7 @@ func (b *box) startStep(req wire.Exec, st *step, files []int) (*rawclone.Child, 
 	}
 	p.Call("stdout", unix.SYS_DUP3, files[0], 1, 0)
 	p.Call("stderr", unix.SYS_DUP3, files[1], 2, 0)
+	p.Call("timer slack", unix.SYS_PRCTL, unix.PR_SET_TIMERSLACK, timerSlackDefault, 0, 0, 0)
 	p.Call("umask", unix.SYS_UMASK, 0o022)
 	most := min(uint64(b.spec.Limits.Files), b.server.host.openFiles) // last, since entering needs more than a few
 	p.Call("limit of open files", unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, rawclone.Bytes(&unix.Rlimit{Cur: most, Max: most}), 0)

@@ -76,6 +76,9 @@ func newServer(conn *wire.Conn) (*server, error) {
 
 // serve answers requests until the connection ends, then takes everything down.
 func (s *server) serve() error {
+	// Goroutines stay for later requests: their stacks have grown already.
+	work := make(chan func())
+	defer close(work)
 	for {
 		var req wire.Request
 		files, err := s.conn.Receive(&req)
@@ -93,10 +96,20 @@ func (s *server) serve() error {
 		if req.Exec != nil || req.Send != nil { // a signal for it may be the next message
 			s.starting.Store(req.Seq, make(chan struct{}))
 		}
-		go func() {
+		task := func() {
 			defer s.busy.Done()
 			s.answer(req, files)
-		}()
+		}
+		select {
+		case work <- task:
+		default:
+			go func() {
+				task()
+				for task := range work {
+					task()
+				}
+			}()
+		}
 	}
 }
 
