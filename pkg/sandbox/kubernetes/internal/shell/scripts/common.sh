@@ -13,7 +13,7 @@ now() {
 # look PID: $st is the state of a process, empty if there is none; $pp its parent, $bt when it was started.
 look() {
 	l=
-	{ while IFS= read -r m; do l=$l$m; done; } 2>/dev/null <"/proc/$1/stat"
+	{ while IFS= read -r ll; do l=$l$ll; done; } 2>/dev/null <"/proc/$1/stat"
 	set -- ${l##*) }
 	st=$1 pp=$2 bt=${20}
 }

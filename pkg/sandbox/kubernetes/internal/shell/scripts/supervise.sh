@@ -199,19 +199,29 @@ mkfifo "$D/p1" "$D/p2" ${F:+"$D/p0"} || fin fail "mkfifo did not work in $D: is 
 : >"$D/2"
 oom
 O=$o
-# Pipes are opened for both directions first: opening them for one would wait, and fail when a child ends meanwhile.
+# The subshells close what is not theirs with exec: a shell keeps a copy of what it closes for one command only, and a
+# writer that is left over keeps the readers from their end of file. Pipes are opened for both directions first: opening them for one would wait, and fail when a child ends meanwhile.
 exec 7<>"$D/p1" 8<>"$D/p2"
 exec 5<"$D/p1" 3>"$D/p1" 7<"$D/p2" 4>"$D/p2" 8>&-
-collect 1 3>&- 4>&- 7<&- &
+{
+	exec 3>&- 4>&- 7<&-
+	collect 1
+} &
 c1=$!
 exec 5<&7 7<&-
-collect 2 3>&- 4>&- &
+{
+	exec 3>&- 4>&-
+	collect 2
+} &
 c2=$!
 exec 5<&-
 now
 T0=$t
 trap '' USR1 # until the watchdog has its own trap
-watch 3>&- 4>&- &
+{
+	exec 3>&- 4>&-
+	watch
+} &
 a=$!
 trap - USR1
 i=/dev/null f=
@@ -220,7 +230,10 @@ if [ "$F" ]; then
 	i=$D/p0
 	exec 5<>"$i"
 	exec 6>"$i" 5<&-
-	feed 3>&- 4>&- &
+	{
+		exec 3>&- 4>&-
+		feed
+	} &
 	f=$!
 	exec 6>&-
 fi
