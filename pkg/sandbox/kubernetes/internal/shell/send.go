@@ -57,6 +57,7 @@ type sending struct {
 	entries int
 	names   int // bytes
 	checks  strings.Builder
+	after   strings.Builder // sets the modes of files that the umask may have cut
 	checked map[string]bool // directories on the way
 	buf     bytes.Buffer
 	out     *tar.Writer
@@ -162,6 +163,7 @@ func below(name string) string {
 func (b *sending) begin() {
 	b.entries, b.names, b.checked = 0, 0, map[string]bool{}
 	b.checks.Reset()
+	b.after.Reset()
 	b.buf.Reset()
 	b.out = tar.NewWriter(&b.buf)
 }
@@ -179,6 +181,9 @@ func (b *sending) add(h *tar.Header) error {
 		b.onTheWay(h.Name)
 	} else {
 		b.checks.WriteString("f " + quote(h.Name) + "\n")
+	}
+	if h.Mode&0o022 != 0 && (h.Typeflag == tar.TypeReg || h.Typeflag == tar.TypeDir) { // busybox's tar heeds the umask
+		fmt.Fprintf(&b.after, "chmod %o %s || exit\n", h.Mode, quote(h.Name))
 	}
 	if err := b.out.WriteHeader(h); err != nil {
 		return problem(sandbox.KindInvalid, "tar: %q: %w", h.Name, err)
@@ -240,8 +245,8 @@ f() {
 command -v tar >/dev/null || exit 69
 `
 
-// flush unpacks what has been collected, and runs the script. Where large is set its content follows.
-func (b *sending) flush(ctx context.Context, large *tar.Header, content io.Reader, after string) error {
+// flush unpacks what has been collected, and runs the script that sets modes. Where large is set its content follows.
+func (b *sending) flush(ctx context.Context, large *tar.Header, content io.Reader, modes string) error {
 	b.sent = true
 	var stdin io.Reader
 	var source *source
@@ -259,7 +264,7 @@ func (b *sending) flush(ctx context.Context, large *tar.Header, content io.Reade
 	if dir := directory(b.dir); dir != "" {
 		script += "mkdir -p -- " + quote(dir) + " && cd -- " + quote(dir) + " || exit 66\n"
 	}
-	script += b.checks.String() + "tar -x -p -o -f - || exit\n" + after
+	script += b.checks.String() + "tar -x -p -o -f - || exit\n" + b.after.String() + modes
 	var said bytes.Buffer
 	res, err := b.s.exec(ctx, sandbox.Command{
 		Argv: []string{"sh"}, Script: []byte(script), Stdin: stdin, OutputLimit: 64 << 10,

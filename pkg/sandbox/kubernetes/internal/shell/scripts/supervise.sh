@@ -94,9 +94,8 @@ watch() {
 	m= y=
 	trap 'kill ${y:+$!}; wait; exit 0' TERM
 	trap 'm=1; kill ${y:+$!}' USR1
-	[ -e "$D/rc" ] && m=1
 	k=0
-	while [ ! "$m" ]; do
+	while [ ! "$m" ] && [ ! -e "$D/rc" ]; do
 		now
 		e=$((t - T0))
 		if [ "$K" ] && [ $e -ge 8 ]; then
@@ -107,7 +106,7 @@ watch() {
 			T=0
 			kall
 		fi
-		k=$((k + 1)) z=60000
+		k=$((k + 1)) z=50 # no more, since bash may miss a signal that comes just before its wait
 		if [ "$K" ]; then
 			case $k in
 			?) z=1 ;;
@@ -162,6 +161,7 @@ feed() {
 	while :; do
 		if [ -e "$D/i$i" ]; then
 			cat "$D/i$i" >&6 6>&- &
+			echo $! >"$D/cf"
 			wait $! || {
 				: >"$D/shut"
 				exit 0
@@ -267,6 +267,7 @@ wait $c1 $c2
 kill $a
 if [ "$f" ]; then
 	kill $f
+	[ -s "$D/cf" ] && read -r p <"$D/cf" && kill "$p"
 	wait $f
 fi
 wait $a
