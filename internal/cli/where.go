@@ -30,6 +30,7 @@ type where struct {
 
 	kubeconfig, context, namespace string
 	warmpool, template, image      string // for sandboxes of the recipe that name none
+	acquireTimeout                 time.Duration
 
 	connection                    string
 	gatewayName, gatewayNamespace string
@@ -82,6 +83,7 @@ func (w *where) add(cmd *cobra.Command) {
 	f.StringVar(&w.kubeconfig, "kubeconfig", "", "kubernetes: the kubeconfig `FILE` (default: as kubectl, else the pod's own account)")
 	f.StringVar(&w.context, "context", "", "kubernetes: the `NAME` of a context of the kubeconfig")
 	f.StringVar(&w.namespace, "namespace", "", "kubernetes: the `NAMESPACE` of sandboxes (default: the context's)")
+	f.DurationVar(&w.acquireTimeout, "acquire-timeout", 5*time.Minute, "kubernetes: wait `D` at most until a sandbox is ready")
 	f.StringVar(&w.gatewayName, "gateway-name", "", "gateway: the `NAME` of the Gateway")
 	f.StringVar(&w.gatewayNamespace, "gateway-namespace", "default", "gateway: the `NAMESPACE` of the Gateway")
 	f.DurationVar(&w.gatewayTimeout, "gateway-timeout", 3*time.Minute, "gateway: wait `D` at most for its address")
@@ -174,6 +176,8 @@ func (w *where) check() error {
 		return usagef("--connection direct needs --api-url: where the router is, such as https://sandboxes.example.org")
 	case w.gatewayTimeout <= 0:
 		return usagef("%s: a time limit is positive", w.said("gateway-timeout"))
+	case w.acquireTimeout <= 0:
+		return usagef("%s: a time limit is positive", w.said("acquire-timeout"))
 	}
 	if u, err := url.Parse(w.apiURL); w.connection == direct && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
 		return usagef("%s: %q is no URL such as https://sandboxes.example.org", w.said("api-url"), w.apiURL)

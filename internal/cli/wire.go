@@ -77,7 +77,7 @@ func (f *providerFlags) cluster() kubernetes.Options {
 		Kubeconfig: f.kubeconfig, Context: f.context, Namespace: f.namespace, TokenFile: f.tokenFile, CAFile: f.caFile,
 		Connection: kubernetes.Connection(f.connection), GatewayName: f.gatewayName, GatewayNamespace: f.gatewayNamespace,
 		GatewayTimeout: f.gatewayTimeout, RouterNamespace: f.routerNamespace, APIURL: f.apiURL, PodIP: f.podIP,
-		ClusterDomain: f.clusterDomain, Default: kubernetes.Source{WarmPool: f.warmpool, Template: f.template, Image: f.image},
+		ClusterDomain: f.clusterDomain, AcquireTimeout: f.acquireTimeout, Default: kubernetes.Source{WarmPool: f.warmpool, Template: f.template, Image: f.image},
 	}
 }
 

@@ -21,14 +21,14 @@ func TestClusterOptions(t *testing.T) {
 	cmd := &cobra.Command{}
 	f.addRun(cmd)
 	err := cmd.ParseFlags(strings.Fields(`--provider kubernetes --connection gateway --kubeconfig k --context c --namespace n --token-file t --ca-file ca
-		--gateway-name g --gateway-namespace gn --gateway-timeout 7s --router-namespace r --api-url u --pod-ip --cluster-domain d --template tp`))
+		--gateway-name g --gateway-namespace gn --gateway-timeout 7s --router-namespace r --api-url u --pod-ip --cluster-domain d --acquire-timeout 9s --template tp`))
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := kubernetes.Options{
 		Kubeconfig: "k", Context: "c", Namespace: "n", TokenFile: "t", CAFile: "ca", Connection: kubernetes.ConnectionGateway,
 		GatewayName: "g", GatewayNamespace: "gn", GatewayTimeout: 7 * time.Second, RouterNamespace: "r", APIURL: "u", PodIP: true,
-		ClusterDomain: "d", Default: kubernetes.Source{Template: "tp"},
+		ClusterDomain: "d", AcquireTimeout: 9 * time.Second, Default: kubernetes.Source{Template: "tp"},
 	}
 	if diff := cmp.Diff(want, f.cluster()); diff != "" {
 		t.Error(diff)
@@ -36,7 +36,7 @@ func TestClusterOptions(t *testing.T) {
 	got := reflect.ValueOf(f.cluster())
 	for i := range got.NumField() {
 		switch name := got.Type().Field(i).Name; name {
-		case "Run", "Hold", "AcquireTimeout":
+		case "Run", "Hold":
 		default:
 			if got.Field(i).IsZero() {
 				t.Errorf("no flag sets %s", name)
@@ -54,7 +54,7 @@ func TestClusterDefaults(t *testing.T) {
 	f.add(&cobra.Command{})
 	got := f.cluster()
 	if got.Connection != kubernetes.ConnectionTunnel || got.GatewayTimeout != kubernetes.DefaultGatewayTimeout ||
-		got.RouterNamespace != kubernetes.DefaultRouterNamespace {
+		got.RouterNamespace != kubernetes.DefaultRouterNamespace || got.AcquireTimeout != kubernetes.DefaultAcquireTimeout {
 		t.Errorf("%+v", got)
 	}
 }

@@ -33,7 +33,7 @@ var combinations = []combination{
 // TestConformance is the suite of all providers, over each way to a sandbox.
 func TestConformance(t *testing.T) {
 	w := newWorld(t, "python", 3)
-	w.t.Cleanup(w.clean)
+	t.Cleanup(func() { w.clean() })
 	for _, c := range combinations {
 		t.Run(c.mode+"/"+c.runtime, func(t *testing.T) {
 			if c.pool != "python" {

@@ -26,7 +26,7 @@ name: %[1]s
 steps:
 - name: work
   run: |
-    tell() { python3 -c 'import sys, urllib.request; urllib.request.urlopen("http://%[2]s:8000/" + sys.argv[1], timeout=20)' "$1"; }
+    tell() { python3 -c 'import sys, urllib.request; urllib.request.urlopen("http://%[2]s:8000/?" + sys.argv[1], timeout=20)' "$1"; }
     tell begin-%[1]s
     echo x >> count
     echo has-begun
@@ -83,7 +83,7 @@ func isTrue(object *unstructured.Unstructured, kind string) bool {
 	return false
 }
 
-var called = regexp.MustCompile(`"GET /([a-z0-9-]+)`)
+var called = regexp.MustCompile(`"GET /\?([a-z0-9-]+)`)
 
 // calls counts who called, by what they said.
 func (c *collector) calls() map[string]int {

@@ -130,7 +130,7 @@ name: many
 cases: {matrix: {n: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]}}
 steps:
 - run: |
-    python3 -c 'import urllib.request; urllib.request.urlopen("http://%s:8000/case-${{ raw(case.n) }}", timeout=20)'
+    python3 -c 'import urllib.request; urllib.request.urlopen("http://%s:8000/?case-${{ raw(case.n) }}", timeout=20)'
     sleep 1
 `, c.ip)), "--warmpool", "python", "-j", "2")
 	many.awaits("sample.end")
@@ -177,7 +177,7 @@ spec:
 			[]string{"--template", "bad", "--acquire-timeout", "15s"}, []string{"sbxrun.test/none:1"}},
 		{"full-node", fmt.Sprintf(template, "bad", set.plain, `resources: {requests: {cpu: "1000"}}`),
 			[]string{"--template", "bad", "--acquire-timeout", "8s"}, []string{"Insufficient cpu"}},
-		{"no-such-pool", "", []string{"--warmpool", "none"}, []string{"none", "--warmpool"}},
+		{"no-such-pool", "", []string{"--warmpool", "none"}, []string{`no warm pool "none"`}},
 		{"no-such-template", "", []string{"--template", "none"}, []string{"none"}},
 		{"pool-without-template", "{apiVersion: extensions.agents.x-k8s.io/v1beta1, kind: SandboxWarmPool, metadata: {name: orphan}, spec: {replicas: 0, sandboxTemplateRef: {name: none}}}",
 			[]string{"--warmpool", "orphan", "--acquire-timeout", "15s"}, []string{"none"}},
@@ -214,7 +214,7 @@ func TestGateway(t *testing.T) {
 	for name, says := range map[string]string{"no-such-gateway": "no-such-gateway", "no-address": "address"} {
 		t.Run(name, func(t *testing.T) {
 			namespace, _, _ := strings.Cut(set.gateway, "/")
-			s := w.in(t).start(recipe(t, "version: 1\nname: none\nsteps: [{run: 'true'}]\n"), "--template", "python", "--infra-retries", "0",
+			s := w.in(t).start(recipe(t, "version: 1\nname: none\nsandboxes: {box: {template: python, runtime: python}}\nsteps: [{run: 'true'}]\n"), "--infra-retries", "0",
 				"--connection", "gateway", "--gateway-namespace", namespace, "--gateway-name", name, "--gateway-timeout", "3s")
 			s.ends(3).says(name, says)
 		})
