@@ -7,7 +7,7 @@ BENCHFLAGS ?=
 # Flags of the end-to-end tests, such as -test.run TestFaults -test.v
 E2EFLAGS ?=
 
-.PHONY: build test golden lint bench fuzz cluster-up cluster-down e2e help
+.PHONY: build test golden lint bench bench-cluster fuzz cluster-up cluster-down e2e help
 
 build: ## build bin/sbxrun
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/sbxrun ./cmd/sbxrun
@@ -21,9 +21,15 @@ golden: ## run the tests that compare with golden files, and write what came out
 lint: bin/golangci-lint ## check format and style, and look for defects
 	bin/golangci-lint run --build-tags e2e ./...
 	cd test/cluster && ../../bin/golangci-lint run ./...
+	cd test/bench && ../../bin/golangci-lint run ./...
 
 bench: ## measure the time budgets, each beside its other side; BENCHFLAGS=-strict fails on a missed one
 	$(GO) run ./internal/bench $(BENCHFLAGS)
+
+# Medians of one run are of no use while other tests keep the machine busy.
+bench-cluster: bin/cluster ## measure the Kubernetes provider beside Agent Sandbox's own client, in the cluster of cluster-up
+	cd test/bench && CGO_ENABLED=0 $(GO) build -trimpath -o ../../bin/cluster-bench .
+	bin/cluster exec sh -c 'bin/cluster-bench -pool python-sandbox-warmpool -audit "$$SBXRUN_CLUSTER_STATE/audit.log" $(BENCHFLAGS)'
 
 fuzz: ## run every fuzz test for FUZZTIME (10000x: so many inputs)
 	@set -e; for file in $$(grep -rl --include='*_test.go' '^func Fuzz' .); do \

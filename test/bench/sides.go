@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-logr/logr"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clientset "k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	upstream "sigs.k8s.io/agent-sandbox/clients/go/sandbox"
@@ -47,26 +48,40 @@ func openSides(ctx context.Context, o options) (*sides, error) {
 	if s.warm == 0 {
 		return nil, fmt.Errorf("the pool %s keeps no sandbox warm", o.pool)
 	}
+	if s.apiURL == "" {
+		if s.apiURL, err = router(ctx, config); err != nil {
+			return nil, err
+		}
+	}
 	theirConfig := rest.CopyConfig(config)
 	theirConfig.UserAgent = "upstream"
 	theirConfig.QPS = -1 // as ours: what is measured is not a limit that users of either can lift
-	s.theirs, err = upstream.NewClient(ctx, upstream.Options{RestConfig: theirConfig, Namespace: o.namespace, APIURL: o.apiURL, Logger: logr.Discard(), Quiet: true})
+	s.theirs, err = upstream.NewClient(ctx, upstream.Options{RestConfig: theirConfig, Namespace: o.namespace, APIURL: s.apiURL, Logger: logr.Discard(), Quiet: true})
 	if err != nil {
 		return nil, err
 	}
 	if s.dir, err = os.MkdirTemp("", "sbxrun-bench-"); err != nil {
 		return nil, err
 	}
-	connection := kubernetes.ConnectionTunnel
-	if o.apiURL != "" {
-		connection = kubernetes.ConnectionDirect
-	}
 	s.ours, err = kubernetes.Open(ctx, kubernetes.Options{
-		Connection: connection, APIURL: o.apiURL,
+		Connection: kubernetes.ConnectionDirect, APIURL: s.apiURL,
 		Run:       sandbox.Run{ID: fmt.Sprintf("bench-%d", time.Now().Unix()), Dir: s.dir, Size: o.workers},
 		Namespace: o.namespace, Default: kubernetes.Source{WarmPool: o.pool},
 	})
 	return s, err
+}
+
+// router is the address of the router's service.
+func router(ctx context.Context, config *rest.Config) (string, error) {
+	client, err := clientset.NewForConfig(config)
+	if err != nil {
+		return "", err
+	}
+	service, err := client.CoreV1().Services(kubernetes.DefaultRouterNamespace).Get(ctx, "sandbox-router-svc", metav1.GetOptions{})
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("http://%s:%d", service.Spec.ClusterIP, service.Spec.Ports[0].Port), nil
 }
 
 func (s *sides) close(ctx context.Context) error {
