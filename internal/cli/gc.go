@@ -16,18 +16,21 @@ run owns is not touched. A run that ends by itself, by Ctrl-C or by SIGKILL leav
 the process that takes the sandboxes down was killed too.
 
 With --provider kubernetes it removes claims, templates, pools and policies in the namespace whose run has let its lease
-lapse. The cluster would remove the sandboxes by itself when their time is over; gc does so now.`,
+lapse, which is about a minute after it was killed. The cluster would remove the sandboxes by itself when their time is over; gc does so now.`,
 		Example: "  sbxrun gc\n  sbxrun gc --provider kubernetes --namespace evals",
 		Args:    maxArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := provider.settle(); err != nil {
 				return err
 			}
-			removed, err := provider.collectGarbage(cmd.Context())
+			removed, living, err := provider.collectGarbage(cmd.Context())
 			for _, what := range removed {
 				fmt.Fprintln(std.out, "removed", what)
 			}
-			if err == nil && len(removed) == 0 {
+			for _, what := range living {
+				fmt.Fprintln(std.out, "left", what)
+			}
+			if err == nil && len(removed)+len(living) == 0 {
 				fmt.Fprintln(std.out, "nothing was left")
 			}
 			return err

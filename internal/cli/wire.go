@@ -151,10 +151,11 @@ func (f *providerFlags) describe(ctx context.Context, w io.Writer) {
 	}
 }
 
-// collectGarbage removes what killed runs left and names what it removed.
-func (f *providerFlags) collectGarbage(ctx context.Context) ([]string, error) {
+// collectGarbage removes what killed runs left, and names it and what it leaves because it may be a living run's.
+func (f *providerFlags) collectGarbage(ctx context.Context) (removed, living []string, err error) {
 	if f.provider == kubernetesName {
 		return kubernetes.GC(ctx, f.cluster())
 	}
-	return local.GC(ctx)
+	removed, err = local.GC(ctx)
+	return removed, nil, err
 }

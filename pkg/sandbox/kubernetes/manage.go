@@ -2,6 +2,8 @@ package kubernetes
 
 import (
 	"context"
+	"fmt"
+	"time"
 
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/claim"
@@ -34,12 +36,22 @@ func (p *Provider) DeleteAll(ctx context.Context, selector string) ([]string, er
 	return p.claims.DeleteAll(ctx, selector)
 }
 
-// GC removes what killed runs left on the cluster, and names it. What belongs to a run that still lives stays.
-func GC(ctx context.Context, opts Options) (removed []string, err error) {
+// GC removes what killed runs left on the cluster, and names it. What belongs to a run that still lives stays, and so does
+// for about a minute what one left that was just killed: living says whose that is, one line each.
+func GC(ctx context.Context, opts Options) (removed, living []string, err error) {
 	c, err := opts.cluster()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer c.Close()
-	return claim.GC(ctx, c)
+	if removed, err = claim.GC(ctx, c); err != nil {
+		return removed, nil, err
+	}
+	runs, err := claim.Runs(ctx, c)
+	for _, r := range runs {
+		now := c.Now()
+		living = append(living, fmt.Sprintf("run %s of %s, renewed %v ago; if it is dead, gc takes it in %v",
+			r.ID, r.Holder, now.Sub(r.Renewed).Round(time.Second), max(0, r.Lapses.Sub(now)).Round(time.Second)))
+	}
+	return removed, living, err
 }
