@@ -62,7 +62,7 @@ func (s *Shell) exec(ctx context.Context, cmd sandbox.Command, stdout, stderr io
 		r.destroy(ctx)
 	}
 	if err == nil {
-		s.finish(r.id)
+		s.finish(r.id, int64(len(r.spec)+len(r.in)+len(r.script))+r.outs[0].seen+r.outs[1].seen)
 	}
 	return res, err
 }

@@ -264,6 +264,19 @@ func enterPod(dir, sh string) error {
 			return err
 		}
 	}
+	// A control group of the pod's own, as far as its files go.
+	group := filepath.Join(dir, "sys/fs/cgroup")
+	if err := unix.Mount("cgroup", group, "tmpfs", 0, ""); err != nil {
+		return err
+	}
+	for name, content := range map[string]string{"memory.events": "oom 0\noom_kill 0\n", "memory.max": "536870912\n", "pids.max": "max\n"} {
+		if err := os.WriteFile(filepath.Join(group, name), []byte(content), 0o666); err != nil {
+			return err
+		}
+		if err := os.Chown(filepath.Join(group, name), podUser, podUser); err != nil {
+			return err
+		}
+	}
 	if err := unix.Mount("proc", filepath.Join(dir, "proc"), "proc", 0, ""); err != nil {
 		return err
 	}

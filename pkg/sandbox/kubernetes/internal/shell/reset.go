@@ -17,7 +17,7 @@ func (s *Shell) Reset(ctx context.Context) error {
 	s.mu.Lock()
 	broken, old := s.broken, s.epoch
 	s.broken = errors.New("a reset of the sandbox did not succeed")
-	s.epoch, s.finished = token(), nil
+	s.epoch, s.finished, s.litter = token(), nil, 0
 	s.endEra()
 	s.era, s.endEra = context.WithCancel(context.Background())
 	s.mu.Unlock()

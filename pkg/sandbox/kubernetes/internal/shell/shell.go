@@ -46,6 +46,7 @@ type Shell struct {
 	endEra   context.CancelFunc
 	commands uint64
 	finished []string // ids whose files may go
+	litter   int64    // bytes in them
 	boot     string   // of the sandbox's first process
 	broken   error    // why the sandbox cannot be used any more
 }
@@ -85,20 +86,25 @@ func (s *Shell) nextID() string {
 	return s.epoch + "-" + strconv.FormatUint(s.commands, 36)
 }
 
-// takeFinished returns ids whose files are not needed any more.
+// takeFinished returns ids whose files are not needed any more, once they are worth a process that removes them.
 func (s *Shell) takeFinished() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if len(s.finished) < 8 && s.litter < 1<<20 {
+		return nil
+	}
 	n := min(len(s.finished), 16)
 	ids := s.finished[:n:n]
-	s.finished = s.finished[n:]
+	s.finished, s.litter = s.finished[n:], 0
 	return ids
 }
 
-func (s *Shell) finish(id string) {
+// finish notes that the files of a command, about so many bytes, are not needed any more.
+func (s *Shell) finish(id string, bytes int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.finished = append(s.finished, id)
+	s.litter += bytes
 }
 
 // check says why no call can be made any more.

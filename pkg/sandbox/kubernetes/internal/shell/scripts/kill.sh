@@ -12,7 +12,7 @@ else
 		while [ ! -s "$D/end" ] && [ "$t" -lt "$e" ]; do
 			hunt "$g"
 			[ "$g" != 9 ] && [ "$h" -gt 0 ] && break
-			[ -s "$D/pid" ] && ! alive && break
+			[ ! -d "$D" ] || [ -s "$D/pid" ] && ! alive && break
 			sleep .02
 			now
 		done

@@ -188,12 +188,15 @@ feed() {
 look $$
 echo "$$ $bt" >"$D/pid"
 shift 3
-old=$*
+[ $# -gt 0 ] && (
+	for i; do
+		set -- "$@" "$S/x/$i/"*
+		shift
+	done
+	exec rm -f "$@"
+) &
 . "$D/spec"
 ulimit -S -m "$N" 2>/dev/null
-for i in $old; do
-	rm -f "$S/x/$i/"* &
-done 2>/dev/null
 mkfifo "$D/p1" "$D/p2" ${F:+"$D/p0"} || fin fail "mkfifo did not work in $D: is there room?"
 : >"$D/1"
 : >"$D/2"

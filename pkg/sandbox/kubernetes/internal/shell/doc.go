@@ -1,0 +1,91 @@
+// Package shell runs commands and moves files in one sandbox, over any Transport that can run one short command and put one
+// file there. What runs in the sandbox is POSIX sh and the usual utilities: coreutils or busybox, dash or bash or ash. How a
+// Transport gets there, and what a sandbox is, belongs elsewhere: nothing here knows of Kubernetes.
+//
+// # Requests
+//
+// A request is `sh -c SCRIPT sbx NUMBER ARGS...`, of at most 100 KiB, and none waits longer than 8 s. The scripts are in the
+// folder scripts. Every answer is text:
+//
+//	sbx1 NUMBER BOOT STATE [TEXT]     NUMBER as in the request; BOOT: when the container's first process was started
+//	1 BLOCK                           then base64: stdout from BLOCK (of 4096 bytes) on
+//	2 BLOCK                           the same of stderr
+//	.                                 the end, without which an answer counts as none
+//
+//	start   starts a command and waits for its end, or its first output; carries both: a short command is one request
+//	poll    waits for more output, or the end
+//	feed    gives a part of stdin; waits until the part before it has been read
+//	kill    sends a signal to all that a command started; a command that has not started never will
+//	read    a part of a file, made readable for that time where only its mode forbids it
+//	reset   kills and removes everything
+//	probe   says what there is
+//
+// All of them may be sent again: a request that gets no answer is, for 75 s, with growing pauses. start is a mkdir of the
+// command's folder, and only who makes it starts the command; parts of stdin are numbered; output is asked for by place; the
+// folder stays, empty, when its command is over; an epoch, part of each command's id, is closed by a reset, after which
+// requests with it are refused. So a command is carried out once at most, whatever is lost, late or repeated on the way. A
+// BOOT that has changed says that the container was started anew: what ran in it is over, and the Shell is.
+//
+// At most Options.InFlight requests are made at a time, and two of them are kept free of those that wait in the sandbox.
+//
+// # Files in the sandbox
+//
+// The state folder is .sbxrun in the first of $TMPDIR, /tmp, /var/tmp, /dev/shm and $HOME that can be written to:
+//
+//	w          the path of the workspace: the preferred one, or work in this folder
+//	tmp        $TMPDIR of commands
+//	over-E     epoch E is closed
+//	x/ID       a command:
+//	  spec     variables, environment and arguments, as a script for the supervisor; sup: the supervisor itself
+//	  script   Command.Script
+//	  in       stdin, if it came whole; i1, i2...: parts of it; eof: the number of the last; fed: of the last that was read
+//	  p0 p1 p2 pipes for stdin, stdout, stderr
+//	  1 2      what came out of them
+//	  pid      the supervisor's process and when it was started; main: the command's
+//	  why      the first reason to kill it: timeout, output, disk, kill; stop: the end of its grace
+//	  rc       exists once the main process has ended
+//	  end      STATUS SIGNAL WHY HUNDREDTHS OOM: how
+//
+// Files of commands that are over go with a later start. A command's output lies there until then.
+//
+// # A command
+//
+// start runs the supervisor in the foreground of a subshell, in a session of its own: so no signal is ignored in it, as it
+// would be with `&`. A command that is not over within the wait has the subshell killed, and goes on by itself. The
+// supervisor opens the pipes, puts a `cat` at each, a watchdog beside them, and runs the command in the foreground; with the
+// end of the main process everything that is in the pipes is copied (the cats sleep, or have ended), and what holds the pipes
+// then still has a reader, but is not waited for. stdout and stderr are pipes and not the files themselves, since
+// `> /dev/stderr` would cut a file; RLIMIT_FSIZE of the cats makes the output limit exact to 512 bytes however fast a
+// command writes, and it is blocked, not signalled, until it is killed.
+//
+// Everything that a command starts carries a mark: a soft RLIMIT_RSS of its own, which the kernel does not enforce, children
+// inherit through fork, exec and setsid, and /proc shows. A kill signals what has the mark, the main process, and their
+// descendants, again and again until there are none. What sets that limit itself, and has no parent left among them, is not
+// found; nor is a program of another user. Only the sandbox's end takes those.
+//
+// A shell reports death by signal N and status 128+N alike. The supervisor tells them apart by what the shell writes about
+// a foreground command that was killed, which it does for all signals but INT and PIPE, bash also not for TERM: for those the
+// status 130, 141 (143) counts as the signal. bash and busybox ignore QUIT.
+//
+// Durations are the kernel's uptime, in hundredths of a second. A command fails with LimitOOM where the container's
+// control group counted an OOM kill while it ran, and with LimitDisk where its output could not be stored.
+//
+// Stdin up to 64 KiB, or of known length up to 8 MiB, goes along with start. Otherwise it goes in parts of at most 4 MiB
+// while the command runs: one is read, one waits, one is on the way.
+//
+// # Files
+//
+// Send writes the stream anew (names below the folder, no symlink on the way, GNU format), checks in the sandbox that
+// nothing is in the way, and has tar unpack it: batches of 4 MiB, larger files each by themselves through stdin. Receive
+// lists with find and stat, matches here, and has tar pack what is small; pieces of what is large come by read requests, so
+// that nothing is stored twice. Folders that the user may not read are listed without content.
+//
+// # What may lie
+//
+// The code under test has the rights of the protocol: it can write any of these files, kill the supervisor, replace programs
+// in PATH. It can so forge its own result, which is its own doing in any case, and that of commands beside it in the same
+// sandbox, and what Receive reads: that is what is in the sandbox. It cannot reach beyond: every answer is bounded in size,
+// parsed by strict rules and made to no path of this machine; it has to repeat a number that no earlier answer had; time
+// limits are enforced here as well, 15 s later, and output limits to the byte; without an answer for 75 s the sandbox is lost.
+// A supervisor that is dead without a record counts as death by KILL. reset guards against leftovers, not against hostility.
+package shell

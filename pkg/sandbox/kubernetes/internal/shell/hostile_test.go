@@ -1,0 +1,110 @@
+package shell_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sbxrun/sbxrun/pkg/sandbox"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/shell"
+)
+
+// mine is the folder of the command that runs it.
+const mine = `d=$(ls -td /tmp/.sbxrun/x/*/ | head -1); `
+
+// What runs in a sandbox can spoil its own result, and neither hold Exec up nor get more out than its limits.
+func TestHostile(t *testing.T) {
+	forever := "while :; do sleep 0.1; done"
+	for name, c := range map[string]struct {
+		script string
+		check  func(sandbox.Result) bool
+	}{
+		"supervisor killed":    {`kill -9 $(cut -d" " -f1 ${d}pid); ` + forever, func(r sandbox.Result) bool { return r.Signal == 9 }},
+		"everything killed":    {"kill -9 -1; " + forever, func(r sandbox.Result) bool { return r.Signal == 9 }},
+		"folder removed":       {`rm -rf $d; ` + forever, func(r sandbox.Result) bool { return r.Exit != 0 }},
+		"state folder removed": {`rm -rf /tmp/.sbxrun; ` + forever, func(r sandbox.Result) bool { return r.Exit != 0 }},
+		"end forged":           {`echo "0 0 - 99999999999 0 ." > ${d}end; ` + forever, func(r sandbox.Result) bool { return r.Duration < time.Minute }},
+		"end nonsense":         {`head -c 1000000 /dev/zero | tr '\0' x > ${d}end; ` + forever, func(r sandbox.Result) bool { return r.Exit == 137 }},
+		"end many lines":       {`yes "sbx1 9 9 end 0 0 - 0 0 ." | head -c 100000 > ${d}end; ` + forever, func(r sandbox.Result) bool { return r.Exit == 137 }},
+		"output endless":       {`rm ${d}1; ln -s /dev/zero ${d}1; ` + forever, func(r sandbox.Result) bool { return r.Exit != 0 }},
+		"output a folder":      {`rm ${d}1; mkdir ${d}1; exit 3`, func(r sandbox.Result) bool { return r.Exit == 3 }},
+		"output cut":           {`echo something; sleep 0.5; : > ${d}1; exit 3`, func(r sandbox.Result) bool { return r.Exit == 3 }},
+		"watchdog killed":      {`p=$(cut -d" " -f1 ${d}pid); for f in /proc/[0-9]*; do set -- $(cat $f/stat 2>/dev/null); [ "$4" = $p ] && [ $1 != $$ ] && kill -9 $1; done; ` + forever, func(r sandbox.Result) bool { return r.Exit != 0 }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := shell.New(shell.Options{ID: "hostile", Transport: newPod(t, "dash")})
+			var out bytes.Buffer
+			res, err := s.Exec(t.Context(), sandbox.Command{
+				Argv: []string{"sh"}, Script: []byte(mine + c.script), Timeout: 4 * time.Second, OutputLimit: 1 << 20,
+			}, &out, nil)
+			if err != nil || !c.check(res) || out.Len() > 1<<20 {
+				t.Errorf("%+v, %v, %d bytes", res, err, out.Len())
+			}
+			var again bytes.Buffer
+			res, err = s.Exec(t.Context(), sandbox.Command{Argv: []string{"echo", "usable"}}, &again, nil)
+			if err != nil || res.Exit != 0 || again.String() != "usable\n" {
+				t.Errorf("afterwards: %+v, %v, %q", res, err, again.String())
+			}
+		})
+	}
+}
+
+// A flood between two looks is cut in the sandbox: the file never has much more than the limit.
+func TestFloodIsBounded(t *testing.T) {
+	for _, sh := range shells {
+		t.Run(sh, func(t *testing.T) {
+			pod := newPod(t, sh)
+			s := shell.New(shell.Options{ID: "flood", Transport: pod})
+			const limit = 100_000
+			res, err := s.Exec(t.Context(), sandbox.Command{Argv: []string{"sh", "-c", "yes >&2 & yes"}, OutputLimit: limit}, nil, nil)
+			if err != nil || res.Limit != sandbox.LimitOutput {
+				t.Fatalf("%+v, %v", res, err)
+			}
+			out := dump(t, s, "wc -c /tmp/.sbxrun/x/*/1 /tmp/.sbxrun/x/*/2 | sort -n | tail -2 | head -1")
+			var n int
+			if _, err := fmt.Sscan(out, &n); err != nil || n <= limit/2 || n > limit+1024 {
+				t.Errorf("the larger file has %q bytes, want about %d: %v", strings.TrimSpace(out), limit, err)
+			}
+		})
+	}
+}
+
+// dump returns the stdout of a script.
+func dump(t *testing.T, s *shell.Shell, script string) string {
+	t.Helper()
+	var out, errs bytes.Buffer
+	if res, err := s.Exec(t.Context(), sandbox.Command{Argv: []string{"sh", "-c", script}}, &out, &errs); err != nil || res.Exit != 0 {
+		t.Fatalf("%q: %+v, %v, %s", script, res, err, errs.String())
+	}
+	return out.String()
+}
+
+// TestSignals has the signals that the conformance suite's check has, but for QUIT, which bash and busybox ignore: the
+// program here is not their sh.
+func TestSignals(t *testing.T) {
+	for _, sh := range shells {
+		t.Run(sh, func(t *testing.T) {
+			s := shell.New(shell.Options{ID: "signals", Transport: newPod(t, sh)})
+			for n, name := range map[int]string{1: "HUP", 2: "INT", 3: "QUIT", 6: "ABRT", 9: "KILL", 11: "SEGV", 13: "PIPE", 14: "ALRM", 15: "TERM", 10: "USR1", 24: "XCPU"} {
+				cmd := sandbox.Command{Argv: []string{"/usr/bin/python3", "-c", fmt.Sprintf("import os, signal, time; signal.signal(%d, signal.SIG_DFL) if %d != 9 else 0; os.kill(os.getpid(), %d); time.sleep(100)", n, n, n)}}
+				if n == 2 || n == 3 { // as it was inherited
+					cmd.Argv[2] = fmt.Sprintf("import os, signal, time; assert signal.getsignal(%d) != signal.SIG_IGN; signal.signal(%d, signal.SIG_DFL); os.kill(os.getpid(), %d); time.sleep(100)", n, n, n)
+				}
+				res, err := s.Exec(t.Context(), cmd, nil, os.Stderr)
+				if err != nil || res.Exit != 128+n || res.Signal != n {
+					t.Errorf("%s: %+v, %v", name, res, err)
+				}
+			}
+			for _, status := range []int{128, 129, 131, 134, 137, 139, 255} {
+				res, err := s.Exec(t.Context(), sandbox.Command{Argv: []string{"sh", "-c", fmt.Sprint("exit ", status)}}, nil, nil)
+				if err != nil || res.Exit != status || res.Signal != 0 {
+					t.Errorf("exit %d: %+v, %v", status, res, err)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,192 @@
+package shell_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sbxrun/sbxrun/pkg/sandbox"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/shell"
+)
+
+// TestRequests counts: what is short is one request.
+func TestRequests(t *testing.T) {
+	r := &recording{Transport: newPod(t, "dash")}
+	s := shell.New(shell.Options{ID: "requests", Transport: r})
+	text := strings.Repeat("x", 60<<10)
+	for _, c := range []struct {
+		name string
+		most int
+		run  func() error
+	}{
+		{"the first command", 1, func() error { return run(t, s, sandbox.Command{Argv: []string{"echo", "hello"}}) }},
+		{"a second one", 1, func() error { return run(t, s, sandbox.Command{Argv: []string{"true"}}) }},
+		{"a script, with stdin", 1, func() error {
+			return run(t, s, sandbox.Command{Argv: []string{"sh"}, Script: []byte("cat"), Stdin: strings.NewReader(text)})
+		}},
+		{"one that takes a while and says nothing", 1, func() error { return run(t, s, sandbox.Command{Argv: []string{"sleep", "1"}}) }},
+		{"a small file sent", 1, func() error {
+			return sandbox.Put(t.Context(), sender{s}, sandbox.File{Name: "d/f", Mode: 0o600, Size: 3}, strings.NewReader("abc"))
+		}},
+		{"a small file received", 2, func() error {
+			_, f, err := sandbox.Get(t.Context(), sender{s}, "d/f")
+			if err != nil {
+				return err
+			}
+			_, err = io.Copy(io.Discard, f)
+			return errors.Join(err, f.Close())
+		}},
+	} {
+		before := len(r.runs)
+		if err := c.run(); err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		if n := len(r.runs) - before; n > c.most {
+			t.Errorf("%s took %d requests, want at most %d", c.name, n, c.most)
+		}
+	}
+}
+
+func run(t *testing.T, s *shell.Shell, cmd sandbox.Command) error {
+	res, err := s.Exec(t.Context(), cmd, io.Discard, io.Discard)
+	if err == nil && res.Exit != 0 {
+		err = fmt.Errorf("%q: %+v", cmd.Argv, res)
+	}
+	return err
+}
+
+func TestOOM(t *testing.T) {
+	s := shell.New(shell.Options{ID: "oom", Transport: newPod(t, "dash")})
+	count := func(n int) string {
+		return fmt.Sprintf("printf 'oom 9\\noom_kill %d\\n' > /sys/fs/cgroup/memory.events; ", n)
+	}
+	for _, c := range []struct {
+		script string
+		want   sandbox.Limit
+	}{
+		{count(1) + "kill -9 $$", sandbox.LimitOOM},
+		{"kill -9 $$", sandbox.LimitNone},
+		{count(2) + "exit 1", sandbox.LimitOOM}, // one of its processes was killed
+		{count(3) + "exit 0", sandbox.LimitNone},
+	} {
+		res, err := s.Exec(t.Context(), sandbox.Command{Argv: []string{"sh", "-c", c.script}}, nil, nil)
+		if err != nil || res.Limit != c.want {
+			t.Errorf("%s: %+v, %v, want the limit %q", c.script, res, err, c.want)
+		}
+	}
+}
+
+func TestWorkspace(t *testing.T) {
+	for preferred, want := range map[string]string{"": "/workspace", "/app/made/here": "/app/made/here", "/usr/none": "/tmp/.sbxrun/work", "/usr": "/tmp/.sbxrun/work"} {
+		s := shell.New(shell.Options{ID: "ws", Transport: newPod(t, "dash"), Workspace: preferred, Env: map[string]string{"ALL": "of them", "TZ": "Europe/Rome"}})
+		if got := dump(t, s, `pwd; echo "$SBXRUN_WORKSPACE $HOME $ALL $TZ"`); got != fmt.Sprintf("%s\n%s %s of them Europe/Rome\n", want, want, want) {
+			t.Errorf("preferred %q: %q", preferred, got)
+		}
+		dump(t, s, "cd /; rm -r $HOME 2> /dev/null || true")
+		if got := dump(t, s, "pwd"); got != want+"\n" {
+			t.Errorf("preferred %q: once it was removed it is %q", preferred, got)
+		}
+	}
+}
+
+func TestProbe(t *testing.T) {
+	for _, sh := range shells {
+		s := shell.New(shell.Options{ID: "probe", Transport: newPod(t, sh)})
+		dump(t, s, "true")
+		f, err := s.Probe(t.Context())
+		if err != nil || f.User != podUser || !strings.Contains(f.Shell, sh) || len(f.Missing) > 0 || !f.Marks ||
+			f.State != "/tmp/.sbxrun" || f.Workspace != "/workspace" || f.Memory != 512<<20 || f.PIDs != 0 {
+			t.Errorf("%s: %+v, %v", sh, f, err)
+		}
+	}
+}
+
+// What is missing is named, where it is needed.
+func TestMissingPrograms(t *testing.T) {
+	pod := newPod(t, "dash")
+	setup := "mkdir /app/few && cd /app/few && for p in sh base64 cat dd env grep mkdir mkfifo mv sleep wc rm; do ln -s $(command -v $p) $p; done"
+	if reply, err := pod.Run(t.Context(), []string{"sh", "-c", setup}); err != nil || reply.Exit != 0 {
+		t.Fatal(reply, err)
+	}
+	few := func(argv []string) []string { return slices.Concat([]string{"env", "PATH=/app/few"}, argv) }
+	s := shell.New(shell.Options{ID: "few", Transport: rewriting{pod, few}})
+	if got := dump(t, s, "echo fine; kill -0 $$"); got != "fine\n" { // no setsid is needed
+		t.Errorf("printed %q", got)
+	}
+	kind := func(what string, err error, program string) {
+		t.Helper()
+		if sandbox.KindOf(err) != sandbox.KindUnsupported || !strings.Contains(fmt.Sprint(err), program) {
+			t.Errorf("%s: %v, want one of kind unsupported that names %s", what, err, program)
+		}
+	}
+	kind("send", sandbox.Put(t.Context(), sender{s}, sandbox.File{Name: "f", Mode: 0o644}, strings.NewReader("")), "tar")
+	_, err := s.Receive(t.Context(), []string{"*"})
+	kind("receive", err, "find")
+	none := shell.New(shell.Options{ID: "none", Transport: rewriting{pod, func(argv []string) []string {
+		return slices.Concat([]string{"env", "PATH=/app"}, []string{path.Join("/app/few", argv[0])}, argv[1:])
+	}}})
+	_, err = none.Exec(t.Context(), sandbox.Command{Argv: []string{"true"}}, nil, nil)
+	kind("exec without anything", err, "")
+	nosh := shell.New(shell.Options{ID: "nosh", Transport: rewriting{pod, func(argv []string) []string { return slices.Concat([]string{"env", "no-such-sh"}, argv[1:]) }}})
+	_, err = nosh.Exec(t.Context(), sandbox.Command{Argv: []string{"true"}}, nil, nil)
+	kind("exec without sh", err, "sh")
+}
+
+type rewriting struct {
+	*pod
+	rewrite func([]string) []string
+}
+
+func (r rewriting) Run(ctx context.Context, argv []string) (shell.Reply, error) {
+	return r.pod.Run(ctx, r.rewrite(argv))
+}
+
+// A command that is quiet for longer than any request waits, and one whose reader is.
+func TestLongerThanRequests(t *testing.T) {
+	for _, sh := range shells {
+		t.Run(sh, func(t *testing.T) {
+			t.Parallel()
+			s := shell.New(shell.Options{ID: "long", Transport: newPod(t, sh)})
+			r, w := io.Pipe()
+			go func() {
+				time.Sleep(12 * time.Second)
+				fmt.Fprint(w, "late")
+				w.Close()
+			}()
+			var out bytes.Buffer
+			res, err := s.Exec(t.Context(), sandbox.Command{Argv: []string{"sh", "-c", "cat; sleep 6; exit 4"}, Stdin: r}, &out, nil)
+			if err != nil || res.Exit != 4 || out.String() != "late" || res.Duration < 17*time.Second {
+				t.Errorf("%+v, %v, %q", res, err, out.String())
+			}
+		})
+	}
+}
+
+// A reader that fails ends the command, and so does a writer.
+func TestBrokenStreams(t *testing.T) {
+	s := shell.New(shell.Options{ID: "broken", Transport: newPod(t, "dash")})
+	broken := errors.New("out of paper")
+	_, err := s.Exec(t.Context(), sandbox.Command{Argv: []string{"cat"}, Stdin: io.MultiReader(strings.NewReader("x"), failing{broken})}, nil, nil)
+	if !errors.Is(err, broken) {
+		t.Errorf("error %v, want the reader's", err)
+	}
+	_, err = s.Exec(t.Context(), sandbox.Command{Argv: []string{"echo", "x"}}, failing{broken}, nil)
+	if !errors.Is(err, broken) {
+		t.Errorf("error %v, want the writer's", err)
+	}
+	if got := dump(t, s, "grep -l 'Max resident set  *11529' /proc/[0-9]*/limits | wc -l"); strings.TrimSpace(got) == "0" {
+		t.Error("the command that looks is not marked itself")
+	}
+}
+
+type failing struct{ err error }
+
+func (f failing) Read([]byte) (int, error)  { return 0, f.err }
+func (f failing) Write([]byte) (int, error) { return 0, f.err }
