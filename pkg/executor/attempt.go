@@ -182,7 +182,7 @@ func (a *attempt) takeDown(part string, boxes []*box, ended bool) {
 	for _, b := range boxes {
 		if b.wasUsed() {
 			a.began = true
-			a.open = a.open || !a.run.isClosed(b.spec)
+			a.open = a.open || !a.run.confined(b.spec)
 		}
 	}
 	span := a.sample.span.Start("release")

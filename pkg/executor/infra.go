@@ -13,7 +13,7 @@ func infraBackoff(n int) time.Duration { return min(time.Second<<(n-1), maxBacko
 
 // mayRepeat says whether an attempt that ended in error may be made again in new sandboxes: where every error it had is
 // one of infrastructure, and where its work is certain to have left no trace, because no command was started or
-// because its sandboxes, which are gone, had no way to change anything outside themselves.
+// because its provider promises that nothing done in its sandboxes, which are gone, had an effect outside of them.
 func (a *attempt) mayRepeat() bool {
 	if a.interrupted() {
 		return false
@@ -34,20 +34,10 @@ func (a *attempt) mayRepeat() bool {
 	return errors > 0 && errors == repeatable && !a.open
 }
 
-// isClosed says whether nothing that runs in the sandbox can have an effect outside of it and its group.
-func (r *run) isClosed(s sandbox.Spec) bool {
-	if n, ok := r.opts.Provider.(sandbox.Networked); ok && s.Network == "" {
-		s.Network = n.DefaultNetwork()
-	}
-	if s.Network != sandbox.NetworkNone && s.Network != sandbox.NetworkCase || s.Local.Isolation == sandbox.IsolationNone {
-		return false
-	}
-	for _, m := range s.Local.Mounts {
-		if m.Writable {
-			return false
-		}
-	}
-	return len(s.Cluster.Volumes) == 0
+// confined says whether the provider promises that nothing which runs in the sandbox has an effect outside of its group.
+func (r *run) confined(s sandbox.Spec) bool {
+	c, ok := r.opts.Provider.(sandbox.Confiner)
+	return ok && c.Confines(s)
 }
 
 // sleep waits and returns true, or false at once where the context ends before.

@@ -248,11 +248,9 @@ func TestInfraRetries(t *testing.T) {
 		{"acquire", "steps: [{name: a, run: 'true'}]", fake.Fault{At: fake.Acquire, Times: 1, Kind: sandbox.KindUnavailable, Err: boom}, "passed", 2, 1},
 		{"acquire again and again", "steps: [{name: a, run: 'true'}]", fake.Fault{At: fake.Acquire, Kind: sandbox.KindUnavailable, Err: boom}, "error/acquire", 3, 2},
 		{"stage", "files: [{content: x, dst: f}]\nsteps: [{name: a, run: 'true'}]", fake.Fault{At: fake.Send, Times: 1, Kind: sandbox.KindLost, Err: boom}, "passed", 2, 1},
-		{"exec in a closed sandbox", "sandboxes: {box: {network: none}}\nsteps: [{name: a, run: 'true'}]", fake.Fault{At: fake.ExecEnd, Times: 1, Kind: sandbox.KindLost, Err: boom}, "passed", 2, 1},
-		{"exec in an open sandbox", "sandboxes: {box: {network: host}}\nsteps: [{name: a, run: 'true'}]", fake.Fault{At: fake.ExecEnd, Times: 1, Kind: sandbox.KindLost, Err: boom}, "error/lost", 0, 0},
 		{"exec that did not start", "steps: [{name: a, run: 'true'}]", fake.Fault{At: fake.ExecStart, Times: 1, Kind: sandbox.KindLost, Err: boom}, "passed", 2, 1},
 		{"a second exec that did not start", "steps: [{name: a, run: 'true'}, {name: b, run: 'true'}]", fake.Fault{At: fake.ExecStart, Skip: 1, Times: 1, Kind: sandbox.KindLost, Err: boom}, "error/lost", 0, 0},
-		{"exec where the network is not said", "steps: [{name: a, run: 'true'}]", fake.Fault{At: fake.ExecEnd, Times: 1, Kind: sandbox.KindLost, Err: boom}, "error/lost", 0, 0},
+		{"exec", "steps: [{name: a, run: 'true'}]", fake.Fault{At: fake.ExecEnd, Times: 1, Kind: sandbox.KindLost, Err: boom}, "error/lost", 0, 0},
 		{"what will not change", "steps: [{name: a, run: 'true'}]", fake.Fault{At: fake.Acquire, Times: 1, Kind: sandbox.KindInvalid, Err: boom}, "error/acquire", 0, 0},
 		{"a failure", "sandboxes: {box: {network: none}}\nsteps: [{name: a, run: exit 1}]", fake.Fault{At: fake.Acquire, Skip: 9}, "failed/exit_code", 0, 0},
 	}
@@ -283,25 +281,42 @@ func TestInfraRetries(t *testing.T) {
 	}
 }
 
-// networked is a provider that says which network is its default.
-type networked struct {
+// confining is a provider that promises of sandboxes with one network that nothing gets out of them.
+type confining struct {
 	sandbox.Provider
 	network sandbox.Network
 }
 
-func (n networked) DefaultNetwork() sandbox.Network { return n.network }
+func (c confining) Confines(spec sandbox.Spec) bool { return spec.Network == c.network }
 
-// Where the recipe names no network the provider's default decides whether work may be repeated.
-func TestInfraRetriesByDefaultNetwork(t *testing.T) {
-	for network, want := range map[sandbox.Network]string{sandbox.NetworkNone: "passed", sandbox.NetworkHost: "error/lost"} {
-		inBubble(t, func(t *testing.T) {
-			b := newBench(t)
-			b.opts.InfraRetries = executor.DefaultInfraRetries
-			b.wrap = func(p sandbox.Provider) sandbox.Provider { return networked{p, network} }
-			b.open().Inject(fake.Fault{At: fake.ExecEnd, Times: 1, Kind: sandbox.KindLost, Err: errors.New("boom")})
-			if s := b.run("steps: [{name: a, run: 'true'}]").sample(); outcome(s) != want {
-				t.Errorf("network %s: %s, want %s", network, outcome(s), want)
-			}
+// What was lost in mid-command runs again only where the provider promises that nothing of it is left outside: the recipe's
+// network alone is no promise.
+func TestInfraRetriesOfWorkThatRan(t *testing.T) {
+	tests := []struct {
+		name, network string
+		promise       bool // for network none
+		want          string
+		runs          int64
+	}{
+		{"no promise, network none", "none", false, "error/lost", 1},
+		{"no promise, network case", "case", false, "error/lost", 1},
+		{"promised", "none", true, "passed", 2},
+		{"promised of others", "host", true, "error/lost", 1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				b := newBench(t)
+				b.opts.InfraRetries = executor.DefaultInfraRetries
+				if tt.promise {
+					b.wrap = func(p sandbox.Provider) sandbox.Provider { return confining{p, sandbox.NetworkNone} }
+				}
+				b.open().Inject(fake.Fault{At: fake.ExecEnd, Times: 1, Kind: sandbox.KindLost, Err: errors.New("boom")})
+				s := b.run("sandboxes: {box: {network: " + tt.network + "}}\nsteps: [{name: a, run: 'true'}]").sample()
+				if n := b.provider.Stats().Execs; outcome(s) != tt.want || n != tt.runs {
+					t.Errorf("%s after %d executions: %s", outcome(s), n, s.Message)
+				}
+			})
 		})
 	}
 }

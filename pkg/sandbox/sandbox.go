@@ -74,10 +74,12 @@ type Warner interface {
 	Warnings(spec Spec) []string
 }
 
-// Networked is implemented by providers that know which network a Spec that names none gets.
-type Networked interface {
-	// DefaultNetwork is that network.
-	DefaultNetwork() Network
+// Confiner is implemented by providers that can promise, of some sandboxes, that what happens in them stays in them. Work
+// that may have been done in such a sandbox is done again in a new one after an infrastructure error; other work is not.
+type Confiner interface {
+	// Confines says whether nothing that runs in a sandbox of spec can have an effect outside of its Group that outlives
+	// the Group. It is true only where the provider itself enforces that.
+	Confines(spec Spec) bool
 }
 
 // Run identifies the run that a provider is opened for.

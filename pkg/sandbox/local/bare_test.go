@@ -135,3 +135,27 @@ func TestBareWarns(t *testing.T) {
 		t.Errorf("warnings %q", lines)
 	}
 }
+
+// Only of sandboxes out of which there is no way it is said that nothing gets out.
+func TestConfines(t *testing.T) {
+	tests := []struct {
+		name string
+		spec sandbox.Spec
+		want bool
+	}{
+		{"nothing said", sandbox.Spec{}, true},
+		{"network none", sandbox.Spec{Network: sandbox.NetworkNone}, true},
+		{"network case", sandbox.Spec{Network: sandbox.NetworkCase}, true},
+		{"network host", sandbox.Spec{Network: sandbox.NetworkHost}, false},
+		{"a root folder, copied on write", sandbox.Spec{Local: sandbox.Local{Rootfs: "/srv/root"}}, true},
+		{"a writable mount", sandbox.Spec{Local: sandbox.Local{Mounts: []sandbox.Mount{{Source: "/srv", Writable: true}}}}, false},
+		{"a mount that may hold a socket", sandbox.Spec{Local: sandbox.Local{Mounts: []sandbox.Mount{{Source: "/run"}}}}, false},
+		{"no isolation", noIsolation, false},
+	}
+	for _, tt := range tests {
+		if got := new(Provider).Confines(tt.spec); got != tt.want {
+			t.Errorf("%s: confined is %v, want %v", tt.name, got, tt.want)
+		}
+	}
+	var _ sandbox.Confiner = new(Provider)
+}

@@ -114,8 +114,11 @@ func (p *Provider) start(ctx context.Context) (*client, error) {
 	return c, nil
 }
 
-// DefaultNetwork says that a sandbox that names no network has none.
-func (p *Provider) DefaultNetwork() sandbox.Network { return sandbox.NetworkNone }
+// Confines says of which sandboxes nothing gets out: those that are isolated, have at most their own network, and see nothing
+// of the host but the allowlist. A folder that is mounted is a way out even read-only, by a socket that is in it.
+func (p *Provider) Confines(spec sandbox.Spec) bool {
+	return spec.Network != sandbox.NetworkHost && spec.Local.Isolation != sandbox.IsolationNone && len(spec.Local.Mounts) == 0
+}
 
 // Acquire makes a sandbox.
 func (p *Provider) Acquire(ctx context.Context, spec sandbox.Spec) (sandbox.Sandbox, error) {
