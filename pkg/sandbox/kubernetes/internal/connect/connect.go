@@ -68,6 +68,8 @@ type Route struct {
 	// can cure has a *sandbox.Error in its chain, of KindUnsupported or KindReleased; no other has one.
 	Client *http.Client
 	Header http.Header // for every request; not to be written to
+	// Routed says that a router, or what stands before it, is asked first: where nobody answers, that is not the sandbox's doing.
+	Routed bool
 }
 
 // Connector is one way to all sandboxes. Its methods may be called from many goroutines, and fail with *sandbox.Error.

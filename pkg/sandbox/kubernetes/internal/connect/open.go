@@ -84,7 +84,7 @@ func (c *connector) Route(ctx context.Context, t Target) (Route, error) {
 	if err != nil {
 		return Route{}, err
 	}
-	r := Route{URL: u, Client: c.client, Header: http.Header{}}
+	r := Route{URL: u, Client: c.client, Header: http.Header{}, Routed: c.routed}
 	if c.routed {
 		r.Header.Set("X-Sandbox-ID", t.Sandbox)
 		r.Header.Set("X-Sandbox-Namespace", t.Namespace)

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
@@ -106,11 +107,18 @@ func run(ctx context.Context, t shell.Transport) (string, error) {
 	return fmt.Sprintf("`true` ended with status %d", r.Exit), nil
 }
 
-// health asks the Python runtime how it is: GET / of examples/python-runtime-sandbox/main.py in sigs.k8s.io/agent-sandbox.
+// health asks the Python runtime how it is: GET / of examples/python-runtime-sandbox/main.py in sigs.k8s.io/agent-sandbox. Where a router is
+// on the way and nobody answers, or a web page does, the error is a *wayError.
 func health(ctx context.Context, c connect.Connector, t connect.Target) (string, error) {
 	route, err := c.Route(ctx, t)
 	if err != nil {
-		return "", err
+		return "", &wayError{err}
+	}
+	way := func(err error) error {
+		if route.Routed && ctx.Err() == nil {
+			return &wayError{err}
+		}
+		return err
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, route.URL+"/", nil)
 	if err != nil {
@@ -119,16 +127,20 @@ func health(ctx context.Context, c connect.Connector, t connect.Target) (string,
 	req.Header = route.Header.Clone()
 	resp, err := route.Client.Do(req)
 	if err != nil {
-		return "", err
+		return "", way(err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
 	if err != nil {
-		return "", err
+		return "", way(err)
+	}
+	answers := fmt.Sprintf("GET %s/ answers %s %s", route.URL, resp.Status, part.Cut(string(body)))
+	if strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") {
+		return "", way(errors.New(answers + ", a web page: this is no sandbox router"))
 	}
 	var is struct{ Status string }
 	if resp.StatusCode != http.StatusOK || json.Unmarshal(body, &is) != nil || is.Status != "ok" {
-		return "", fmt.Errorf("GET / answers %s %s", resp.Status, part.Cut(string(body)))
+		return "", errors.New(answers)
 	}
 	return "GET / answers that its status is ok", nil
 }

@@ -60,9 +60,11 @@ const (
 )
 
 // Detect finds the runtime. The error is a *sandbox.Error that names what was asked and how each answered, or ctx's cause.
+// A way to sandboxes that does not work is an error even where pods/exec would: the user asked for that way.
 func Detect(ctx context.Context, o Options) (Found, error) {
-	// What all sandboxes share may have to be made first. Where it cannot, the question below gets the same error.
-	_ = o.Connector.Ready(ctx)
+	if err := o.Connector.Ready(ctx); err != nil {
+		return Found{}, o.noWay(ctx, err)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	servers := o.servers()
@@ -83,6 +85,9 @@ func Detect(ctx context.Context, o Options) (Found, error) {
 			if a.err == nil {
 				return a.Found, nil
 			}
+			if way, ok := errors.AsType[*wayError](a.err); ok {
+				return Found{}, o.noWay(ctx, way.err)
+			}
 			failed = append(failed, a)
 			ask()
 		case <-time.After(patience):
@@ -99,6 +104,25 @@ func Detect(ctx context.Context, o Options) (Found, error) {
 		return Found{}, context.Cause(ctx)
 	}
 	return Found{}, o.nothing(append(failed, a))
+}
+
+// wayError is one of the way to sandboxes, which says nothing of the runtime.
+type wayError struct{ err error }
+
+func (w *wayError) Error() string { return w.err.Error() }
+func (w *wayError) Unwrap() error { return w.err }
+
+// noWay is the error where the way to sandboxes does not work.
+func (o Options) noWay(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	kind := sandbox.KindUnavailable
+	if e, ok := errors.AsType[*sandbox.Error](err); ok {
+		kind, err = e.Kind, e.Err
+	}
+	return &sandbox.Error{Op: "connect", ID: o.Target.Sandbox, Kind: kind, Err: fmt.Errorf(
+		"the way to sandboxes that the flags choose does not work: %w; correct them, or give the sandbox runtime: exec (or sandboxd), which does without", err)}
 }
 
 // nothing is the error where no runtime answers.

@@ -28,6 +28,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // pod is a connector to one pod, whose ports are listeners of this machine.
 type pod struct {
 	connect.Connector
+	routed bool
 	ready  error
 	ports  map[int]string
 	routes atomic.Int32
@@ -48,7 +49,7 @@ func (p *pod) Route(_ context.Context, t connect.Target) (connect.Route, error) 
 		address = "127.0.0.1:1"
 	}
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	return connect.Route{URL: "http://" + address, Client: client, Header: http.Header{"X-Sandbox-Id": {t.Sandbox}}}, nil
+	return connect.Route{URL: "http://" + address, Client: client, Header: http.Header{"X-Sandbox-Id": {t.Sandbox}}, Routed: p.routed}, nil
 }
 
 func (p *pod) Dial(ctx context.Context, t connect.Target) (net.Conn, error) {
@@ -136,9 +137,6 @@ func TestDetect(t *testing.T) {
 		"nothing comes from any port": {pod: func(t *testing.T) *pod {
 			return &pod{ports: map[int]string{8888: silent(t), 9090: silent(t)}}
 		}, want: "exec", exec: true},
-		"no router": {pod: func(t *testing.T) *pod {
-			return &pod{ready: errors.New("no router"), ports: map[int]string{9090: daemon(t)}}
-		}, want: "sandboxd on port 9090"},
 		"python that is starting": {pod: func(t *testing.T) *pod {
 			var n atomic.Int32
 			return &pod{ports: map[int]string{8888: web(t, func(w http.ResponseWriter, r *http.Request) {
@@ -160,6 +158,37 @@ func TestDetect(t *testing.T) {
 			}
 			if asked := p.execs.Load() > 0; asked != c.exec {
 				t.Errorf("pods/exec was asked: %v", asked)
+			}
+		})
+	}
+}
+
+// A way that does not work is an error, whatever else would: the user asked for that way.
+func TestNoWay(t *testing.T) {
+	page := func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		_, _ = w.Write([]byte("<html>welcome</html>"))
+	}
+	for name, c := range map[string]struct {
+		pod  *pod
+		want string
+	}{
+		"no router":       {&pod{ready: errors.New("no router")}, "no router"},
+		"nobody answers":  {&pod{routed: true}, "refused"},
+		"somebody else's": {&pod{routed: true, ports: map[int]string{8888: web(t, page)}}, "a web page"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if c.pod.ports == nil {
+				c.pod.ports = map[int]string{}
+			}
+			c.pod.ports[9090] = daemon(t)
+			o := Options{Connector: c.pod, Target: connect.Target{Sandbox: "box", Pod: "box"}, Paths: &sandboxd.Paths{}, Exec: c.pod}
+			got, err := Detect(t.Context(), o)
+			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "runtime: exec") {
+				t.Errorf("%v, error %v; want %q in it", got, err, c.want)
+			}
+			if n := c.pod.execs.Load(); n > 0 {
+				t.Errorf("pods/exec was asked %d times", n)
 			}
 		})
 	}

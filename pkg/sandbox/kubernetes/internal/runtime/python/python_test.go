@@ -211,7 +211,6 @@ func TestNoWay(t *testing.T) {
 	check(t, err, sandbox.KindUnsupported, "--pod-ip")
 	_, err = p.Upload(t.Context(), "x", nil)
 	check(t, err, sandbox.KindUnsupported, "--pod-ip")
-	check(t, python.Probe(t.Context(), c, target), sandbox.KindUnsupported, "--pod-ip")
 }
 
 func TestAWayThatMayComeBack(t *testing.T) {
@@ -224,24 +223,4 @@ func TestAWayThatMayComeBack(t *testing.T) {
 	check(t, err, no, "no address")
 	_, err = p.Upload(t.Context(), "x", nil)
 	check(t, err, no, "no address")
-}
-
-func TestProbe(t *testing.T) {
-	r := newRuntime(t)
-	c := connector(t, r.URL)
-	if err := python.Probe(t.Context(), c, target); err != nil {
-		t.Error(err)
-	}
-	r.before = times(2, "/", badGateway) // as while a pod starts
-	if err := python.Probe(t.Context(), c, target); err != nil {
-		t.Error(err)
-	}
-	r.before = times(1, "/", answer(200, "application/json", `{"status": "ok"}`))
-	check(t, python.Probe(t.Context(), c, target), sandbox.KindUnsupported, "not the python runtime")
-	r.before = times(1, "/", answer(404, "text/plain", "404 page not found"))
-	check(t, python.Probe(t.Context(), c, target), sandbox.KindUnsupported, "404 page not found")
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
-	r.before = times(100, "/", badGateway)
-	check(t, python.Probe(ctx, c, target), no)
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"mime/multipart"
 	"net/http"
+	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -16,7 +17,6 @@ import (
 	"github.com/hashicorp/go-retryablehttp"
 
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
-	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/connect"
 )
 
 // uploadLimit is for one Upload with all that is tried again in it.
@@ -46,22 +46,22 @@ func (t *Transport) Upload(ctx context.Context, name string, data []byte) (strin
 	ctx, cancel := context.WithTimeoutCause(ctx, uploadLimit, fmt.Errorf("the upload did not end within %v", uploadLimit))
 	defer cancel()
 	for {
-		var path string
+		var at string
 		var err error
 		way := t.files.Load()
 		switch way {
 		case whole:
-			path, err = t.store(ctx, name, data)
+			at, err = t.store(ctx, name, data)
 		case inPieces:
-			path, err = t.pieces(ctx, name, data, pieceSize, func(piece string, data []byte) (string, error) {
+			at, err = t.pieces(ctx, name, data, pieceSize, func(piece string, data []byte) (string, error) {
 				return t.store(ctx, piece, data)
 			})
 		default:
-			dir := ""
-			path, err = t.pieces(ctx, name, data, commandPiece, func(piece string, data []byte) (string, error) {
-				path, err := t.script(ctx, storeScript, dir, piece, base64.StdEncoding.EncodeToString(data))
-				dir = path[:max(strings.LastIndexByte(path, '/'), 0)]
-				return path, err
+			folder := ""
+			at, err = t.pieces(ctx, name, data, commandPiece, func(piece string, data []byte) (string, error) {
+				at, err := t.script(ctx, storeScript, folder, piece, base64.StdEncoding.EncodeToString(data))
+				folder = path.Dir(at)
+				return at, err
 			})
 		}
 		switch {
@@ -72,7 +72,7 @@ func (t *Transport) Upload(ctx context.Context, name string, data []byte) (strin
 		case errors.Is(err, errTooLarge):
 			return "", t.failure("send", sandbox.KindUnsupported, fmt.Errorf("not even with %d KiB: %w", pieceSize>>10, err))
 		default:
-			return path, err
+			return at, err
 		}
 	}
 }
@@ -147,11 +147,11 @@ func (t *Transport) pieces(ctx context.Context, name string, data []byte, size i
 	n, dir := 0, ""
 	for rest := data; n == 0 || len(rest) > 0; n++ {
 		piece := rest[:min(len(rest), size)]
-		path, err := store(name+"."+strconv.Itoa(n), piece)
+		at, err := store(name+"."+strconv.Itoa(n), piece)
 		if err != nil {
 			return "", err
 		}
-		dir, rest = path[:strings.LastIndexByte(path, '/')], rest[len(piece):]
+		dir, rest = path.Dir(at), rest[len(piece):]
 	}
 	return t.script(ctx, joinScript, dir, name, strconv.Itoa(n), strconv.Itoa(len(data)))
 }
@@ -187,7 +187,11 @@ n=$(wc -c <"$2") || exit 72
 [ $n -eq $4 ] || { echo "$2 has $n bytes of $4" >&2; exit 72; }
 printf %s "$PWD/$2"`
 
-// script runs a script that may be run again, until it answers, and returns what it printed.
+// longestPath is Linux's PATH_MAX.
+const longestPath = 4096
+
+// script runs a script that may be run again, until it answers, and returns the path that it printed. Code in the
+// sandbox may have replaced what it runs.
 func (t *Transport) script(ctx context.Context, script string, args ...string) (string, error) {
 	argv := append([]string{"sh", "-c", script, "sh"}, args...)
 	for try := 0; ; try++ {
@@ -195,7 +199,10 @@ func (t *Transport) script(ctx context.Context, script string, args ...string) (
 		_, typed := errors.AsType[*sandbox.Error](err)
 		switch {
 		case err == nil && r.Exit == 0:
-			return string(r.Stdout), nil
+			if at := string(r.Stdout); path.IsAbs(at) && len(at) <= longestPath && oneLine(at, longestPath) == at {
+				return at, nil
+			}
+			return "", t.wrong("send", fmt.Errorf("storing a file answered %q instead of its path", oneLine(string(r.Stdout[:min(len(r.Stdout), longestPath)]), 300)))
 		case err == nil:
 			return "", t.scriptFailure(r.Exit, oneLine(string(r.Stderr), 300))
 		case typed || try == retries:
@@ -248,30 +255,4 @@ func again(ctx context.Context, resp *http.Response, err error) (bool, error) {
 		return true, nil
 	}
 	return false, nil
-}
-
-// Probe asks whether the target is this runtime: nil, or what it is instead. The error is final if it is a
-// *sandbox.Error, and says that there was no answer otherwise.
-func Probe(ctx context.Context, c connect.Connector, target connect.Target) error {
-	t := New(c, target)
-	route, err := c.Route(ctx, t.target)
-	if err != nil {
-		return t.unanswered(ctx, "probe", err)
-	}
-	req, err := retryablehttp.NewRequestWithContext(ctx, http.MethodGet, route.URL+"/", nil)
-	if err != nil {
-		return err
-	}
-	req.Header = route.Header.Clone()
-	a, err := send(route.Client, req)
-	if err != nil {
-		return t.unanswered(ctx, "probe", err)
-	}
-	if err := t.check("probe", a); err != nil {
-		return err
-	}
-	if !bytes.Contains(a.body, []byte("Sandbox Runtime is active")) {
-		return t.stranger("probe", a)
-	}
-	return nil
 }
