@@ -46,7 +46,7 @@ func classify(err error) (sandbox.Kind, error) {
 	_, authority := errors.AsType[x509.UnknownAuthorityError](err)
 	_, certificate := errors.AsType[*tls.CertificateVerificationError](err)
 	if authority || certificate {
-		return sandbox.KindUnsupported, fmt.Errorf("the API server's certificate is not trusted: correct the kubeconfig's certificate authority, or name one with --ca-file: %w", err)
+		return sandbox.KindUnsupported, fmt.Errorf("the API server's certificate is not trusted: correct the kubeconfig's certificate authority: %w", err)
 	}
 	if strings.Contains(err.Error(), "getting credentials: ") {
 		return sandbox.KindUnsupported, fmt.Errorf("the kubeconfig's credential plugin does not work; `kubectl get pods` must work with the same context: %w", err)
@@ -67,7 +67,7 @@ func classifyStatus(err error, s metav1.Status) (sandbox.Kind, error) {
 	}
 	switch {
 	case s.Code == http.StatusUnauthorized:
-		return sandbox.KindUnsupported, fmt.Errorf("the API server does not accept the credentials (401): they have expired, or are not for this cluster; log in again, or renew the token file; `kubectl auth whoami` must work with the same context: %w", err)
+		return sandbox.KindUnsupported, fmt.Errorf("the API server does not accept the credentials (401): they have expired, or are not for this cluster; log in again; `kubectl auth whoami` must work with the same context: %w", err)
 	case s.Code == http.StatusForbidden:
 		if m := rbac.FindStringSubmatch(s.Message); m != nil {
 			return sandbox.KindUnsupported, Forbidden(m[1], m[2], m[4], m[3], m[5])

@@ -22,8 +22,6 @@ type Options struct {
 	Kubeconfig string // a file; it takes the place of KUBECONFIG
 	Context    string // of the kubeconfig
 	Namespace  string // empty: the context's, in a pod the pod's own, else "default"
-	TokenFile  string // a bearer token that takes the place of the kubeconfig's credentials; it is read again as it is renewed
-	CAFile     string // takes the place of the kubeconfig's certificate authority
 }
 
 // Cluster is one API server and the namespace to work in.
@@ -93,7 +91,6 @@ func load(o Options) (*rest.Config, string, error) {
 	rules.ExplicitPath = o.Kubeconfig
 	over := &clientcmd.ConfigOverrides{CurrentContext: o.Context}
 	over.Context.Namespace = o.Namespace
-	over.ClusterInfo.CertificateAuthority = o.CAFile
 	kubectl := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, over)
 	config, err := kubectl.ClientConfig()
 	if err != nil {
@@ -102,18 +99,6 @@ func load(o Options) (*rest.Config, string, error) {
 	namespace, _, err := kubectl.Namespace()
 	if err != nil {
 		return nil, "", explain(rules, o, err)
-	}
-	if o.CAFile != "" {
-		config.CAFile, config.CAData, config.Insecure = o.CAFile, nil, false
-	}
-	if o.TokenFile != "" {
-		as := config.Impersonate
-		config = rest.AnonymousClientConfig(config)
-		config.Impersonate = as
-		if err := readable(o.TokenFile); err != nil {
-			return nil, "", err
-		}
-		config.BearerTokenFile = o.TokenFile
 	}
 	return config, namespace, nil
 }
