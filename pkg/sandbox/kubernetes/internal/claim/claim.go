@@ -54,6 +54,9 @@ func (c *Claim) leaveGroup() string {
 	return group
 }
 
+// Attached is true of a claim of Attach.
+func (c *Claim) Attached() bool { return c.pool == nil }
+
 // End says what became of a sandbox that is gone.
 type End struct {
 	// Died is true where the container's first process ended by itself or by a limit: the code under test did that.
@@ -79,9 +82,6 @@ func (c *Claim) End() End {
 	end, _ := c.entry.fate()
 	return end
 }
-
-// OOM is true where Cause is that the pod's container was killed for memory.
-func (c *Claim) OOM() bool { return c.End().OOM }
 
 // Inspect asks the cluster now what became of the pod, for callers who lost contact before the watch knew: nil where
 // nothing is wrong that can be seen, else Cause, and Gone is closed. One request.

@@ -532,6 +532,18 @@ func TestGroups(t *testing.T) {
 	if n := f.names("networkpolicies"); len(n) != 0 {
 		t.Errorf("left: %v", n)
 	}
+	if len(c.groups) != 0 {
+		t.Errorf("%d groups without members are kept", len(c.groups))
+	}
+	again, and := acquire(t, c, r), acquire(t, c, r)
+	if n := f.names("networkpolicies"); len(n) != 1 {
+		t.Errorf("policies %v of a group that was left, and came again", n)
+	}
+	for _, cl := range []*Claim{again, and} {
+		if err := c.Release(within(t), cl); err != nil {
+			t.Error(err)
+		}
+	}
 	closed(t, c)
 	nothing(t, f)
 }

@@ -133,7 +133,7 @@ func (l *lease) renew(ctx context.Context) error {
 	switch {
 	case apierrors.IsNotFound(err):
 		return &sandbox.Error{Op: "acquire", Kind: sandbox.KindUnavailable, Err: fmt.Errorf(
-			"the run's lease %s was not renewed for too long (a machine that slept, or an API server out of reach), and `sbxrun gc` took it: start the run again", next.Name)}
+			"the run's lease %s was not renewed for too long (a machine that slept, or an API server out of reach), and a gc took it: start the run again", next.Name)}
 	case apierrors.IsForbidden(err):
 		return cluster.Classify("acquire", "", err)
 	case err == nil:

@@ -108,18 +108,19 @@ func opens(t *v1beta1.SandboxTemplateSpec) string {
 	}
 	for _, rule := range t.NetworkPolicy.Ingress {
 		if len(rule.From) == 0 || slices.ContainsFunc(rule.From, everyone) {
-			return "its networkPolicy lets everyone in"
+			return "its networkPolicy lets everyone in, or every pod of the namespace"
 		}
 	}
 	return ""
 }
 
+// everyone says whether a peer is anybody at all, or every pod of the sandboxes' namespace: other sandboxes are there.
 func everyone(p networkingv1.NetworkPolicyPeer) bool {
 	if p.IPBlock != nil {
 		return strings.HasSuffix(p.IPBlock.CIDR, "/0")
 	}
 	empty := func(s *metav1.LabelSelector) bool { return s == nil || len(s.MatchLabels)+len(s.MatchExpressions) == 0 }
-	return empty(p.PodSelector) && empty(p.NamespaceSelector) && p.NamespaceSelector != nil
+	return empty(p.PodSelector) && empty(p.NamespaceSelector)
 }
 
 // group are the sandboxes of one sample that reach each other. Its policy comes with its second member: one alone
@@ -128,6 +129,7 @@ type group struct {
 	mu      sync.Mutex
 	members int
 	policy  bool
+	left    bool // by its last member: every sample has a group, and they are not kept
 }
 
 // join counts a member of the Spec's group in, and returns the value of its pods' label; empty: no group.
@@ -136,14 +138,7 @@ func (c *Claims) join(ctx context.Context, spec sandbox.Spec) (string, error) {
 		return "", nil
 	}
 	name := digest([]byte(spec.Group))
-	c.mu.Lock()
-	g := c.groups[name]
-	if g == nil {
-		g = &group{}
-		c.groups[name] = g
-	}
-	c.mu.Unlock()
-	g.mu.Lock()
+	g := c.group(name)
 	defer g.mu.Unlock()
 	g.members++
 	if g.members < 2 || g.policy {
@@ -155,6 +150,24 @@ func (c *Claims) join(ctx context.Context, spec sandbox.Spec) (string, error) {
 	}
 	g.policy = true
 	return name, nil
+}
+
+// group returns a group, made if there is none, with its lock held.
+func (c *Claims) group(name string) *group {
+	for {
+		c.mu.Lock()
+		g := c.groups[name]
+		if g == nil {
+			g = &group{}
+			c.groups[name] = g
+		}
+		c.mu.Unlock()
+		g.mu.Lock()
+		if !g.left {
+			return g
+		}
+		g.mu.Unlock() // its last member has just left, and it is not in groups any more
+	}
 }
 
 // connect lets the members of a group reach each other. Policies add up: what each member's own denies, this allows.
@@ -190,14 +203,19 @@ func (c *Claims) part(ctx context.Context, name string) error {
 	c.mu.Unlock()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.members--
-	if g.members > 0 || !g.policy {
+	if g.members--; g.members > 0 {
 		return nil
 	}
-	if err := c.disconnect(ctx, name); err != nil {
-		return err
+	if g.policy {
+		if err := c.disconnect(ctx, name); err != nil {
+			return err // Close tries again
+		}
+		g.policy = false
 	}
-	g.policy = false
+	g.left = true
+	c.mu.Lock()
+	delete(c.groups, name)
+	c.mu.Unlock()
 	return nil
 }
 

@@ -64,6 +64,7 @@ func poolKey(spec sandbox.Spec) (string, error) {
 		Runtime                   string
 		Port                      int
 		Network                   sandbox.Network
+		Volumes                   bool // the template has to allow them
 		Limits                    *sandbox.Limits
 	}{WarmPool: k.WarmPool, Template: k.Template, Network: spec.Network}
 	switch n := countSet(k.WarmPool != "", k.Template != "", k.Image != "", len(k.Spec) > 0); {
@@ -75,6 +76,7 @@ func poolKey(spec sandbox.Spec) (string, error) {
 	}
 	if k.Image != "" || len(k.Spec) > 0 {
 		source.Image, source.Spec, source.Runtime, source.Port, source.Limits = k.Image, k.Spec, k.Runtime, k.Port, &spec.Limits
+		source.Volumes = len(k.Volumes) > 0
 	}
 	data, err := json.Marshal(source)
 	if err != nil {

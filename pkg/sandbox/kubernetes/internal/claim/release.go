@@ -188,7 +188,7 @@ func (c *Claims) closeClaims(ctx context.Context, w *watch) error {
 		case <-news:
 		case <-ctx.Done():
 			return &sandbox.Error{Op: "close", Kind: sandbox.KindUnavailable, Err: fmt.Errorf(
-				"these claims in namespace %s are still there: %s (`sbxrun gc` removes what stays): %w",
+				"these claims in namespace %s are still there: %s (`sbxrun gc --provider kubernetes` removes what stays): %w",
 				c.o.Cluster.Namespace, strings.Join(names, ", "), context.Cause(ctx))}
 		}
 	}

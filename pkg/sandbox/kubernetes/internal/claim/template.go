@@ -117,6 +117,9 @@ func limit(c *corev1.Container, said sandbox.Limits) {
 			c.Resources.Limits[name] = *said
 			delete(c.Resources.Requests, name)
 		} else if _, ok := c.Resources.Limits[name]; !ok && otherwise != nil {
+			if asked := c.Resources.Requests[name]; asked.Cmp(*otherwise) > 0 {
+				otherwise = &asked // a limit below its request is refused
+			}
 			c.Resources.Limits[name] = *otherwise
 		}
 	}
@@ -130,7 +133,7 @@ func limit(c *corev1.Container, said sandbox.Limits) {
 func (c *Claims) Warnings(spec sandbox.Spec) []string {
 	var lines []string
 	l := spec.Limits
-	if names := set(said{"pids", l.PIDs}, said{"inodes", l.Inodes}); names != "" {
+	if names := set(said{"pids", l.PIDs}, said{"inodes", l.Inodes}, said{"files", l.Files}); names != "" {
 		lines = append(lines, fmt.Sprintf("limits: %s: not enforced on Kubernetes; the nodes' own limits hold", names))
 	}
 	if spec.Cluster.Template != "" || spec.Cluster.WarmPool != "" {

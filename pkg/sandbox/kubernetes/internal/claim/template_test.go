@@ -54,6 +54,7 @@ func TestSpecTemplate(t *testing.T) {
 	}{
 		{name: "its own limits stay", spec: `{"podTemplate":{"spec":{` + container + `}}}`, memory: 2 << 20},
 		{name: "the recipe's win", spec: `{"podTemplate":{"spec":{` + container + `}}}`, limits: sandbox.Limits{Memory: 8 << 20}, memory: 8 << 20},
+		{name: "no limit below its request", spec: `{"podTemplate":{"spec":{"containers":[{"name":"a","resources":{"requests":{"memory":"3Gi"}}}]}}}`, memory: 3 << 30},
 		{name: "defaults", spec: `{"podTemplate":{"spec":{"containers":[{"name":"a"}]}}}`, memory: sandbox.DefaultLimits.Memory},
 		{name: "host network", spec: `{"podTemplate":{"spec":{"hostNetwork":true,` + container + `}}}`, network: sandbox.NetworkNone, want: "hostNetwork"},
 		{name: "two policies", spec: `{"networkPolicy":{},"podTemplate":{"spec":{` + container + `}}}`, network: sandbox.NetworkNone, want: "networkPolicy"},
@@ -142,6 +143,7 @@ func TestOpens(t *testing.T) {
 		"egress":       {policy(peers(router), networkingv1.NetworkPolicyEgressRule{}), "egress"},
 		"anyone":       {policy(nil), "everyone"},
 		"all pods":     {policy(peers(networkingv1.NetworkPolicyPeer{NamespaceSelector: &metav1.LabelSelector{}})), "everyone"},
+		"namespace":    {policy(peers(networkingv1.NetworkPolicyPeer{PodSelector: &metav1.LabelSelector{}})), "every pod"},
 		"all of ipv4":  {policy(peers(router, networkingv1.NetworkPolicyPeer{IPBlock: &networkingv1.IPBlock{CIDR: "0.0.0.0/0"}})), "everyone"},
 		"one address":  {policy(peers(networkingv1.NetworkPolicyPeer{IPBlock: &networkingv1.IPBlock{CIDR: "10.0.0.1/32"}})), ""},
 		"of namespace": {policy(peers(networkingv1.NetworkPolicyPeer{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"a": "b"}}})), ""},
@@ -160,7 +162,7 @@ func TestWarnings(t *testing.T) {
 		want []string
 	}{
 		{sandbox.Spec{Cluster: sandbox.Cluster{Image: "i"}}, nil},
-		{sandbox.Spec{Limits: all, Cluster: sandbox.Cluster{Image: "i"}}, []string{"limits: pids, inodes: not enforced"}},
+		{sandbox.Spec{Limits: all, Cluster: sandbox.Cluster{Image: "i"}}, []string{"limits: pids, inodes, files: not enforced"}},
 		{sandbox.Spec{Limits: sandbox.Limits{Memory: 1}, Cluster: sandbox.Cluster{Template: "t"}}, []string{"limits: memory: the template's"}},
 		{sandbox.Spec{Network: sandbox.NetworkCase, Cluster: sandbox.Cluster{Image: "i"}}, []string{"network: case"}},
 	} {
@@ -194,6 +196,7 @@ func TestPoolKey(t *testing.T) {
 		"memory":  func(s *sandbox.Spec) { s.Limits.Memory = 1 },
 		"runtime": func(s *sandbox.Spec) { s.Cluster.Runtime = "python" },
 		"port":    func(s *sandbox.Spec) { s.Cluster.Port = 1 },
+		"volumes": func(s *sandbox.Spec) { s.Cluster.Volumes = []byte(`[]`) },
 	} {
 		other := base
 		change(&other)

@@ -76,19 +76,23 @@ func (c *Claims) terminal(ctx context.Context, name string, now *v1beta1.Sandbox
 	return nil
 }
 
-// instead names what there is of the kind that was not found, the nearest first.
+// instead says what to do where something was not found, and names what there is of its kind, the nearest first.
 func (c *Claims) instead(ctx context.Context, pools bool, name string) string {
+	remedy := ": make it, or correct `template` of the recipe or --template, or --namespace"
+	if pools {
+		remedy = ": make it, or correct `warmpool` of the recipe or --warmpool, or --namespace"
+	}
 	names, err := c.api.names(cluster.Patience(ctx, 0), pools, "")
 	if err != nil {
-		return ""
+		return remedy
 	}
 	if len(names) == 0 {
-		return "; there is none at all"
+		return remedy + "; there is none at all"
 	}
 	slices.SortStableFunc(names, func(a, b string) int {
 		return levenshtein.Distance(name, a, nil) - levenshtein.Distance(name, b, nil)
 	})
-	return "; there is " + strings.Join(names[:min(len(names), 10)], ", ")
+	return remedy + "; there is " + strings.Join(names[:min(len(names), 10)], ", ")
 }
 
 // late is the error of a wait that was ended: by the caller, or by the limit.
