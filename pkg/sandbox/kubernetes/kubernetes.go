@@ -27,7 +27,7 @@ type Provider struct {
 	runtimes  runtimes
 
 	mu    sync.Mutex
-	boxes map[*box]struct{} // not yet released
+	boxes map[*box]struct{} // not yet released, those of Attach too
 	down  bool              // Close was called
 }
 
@@ -44,19 +44,20 @@ func Open(ctx context.Context, opts Options) (*Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	exec, err := podexec.New(podexec.Options{Cluster: c})
-	if err != nil {
-		return nil, err
-	}
 	connector, err := connect.Open(ctx, c, opts.connection())
 	if err != nil {
 		return nil, err
+	}
+	exec, err := podexec.New(podexec.Options{Cluster: c})
+	if err != nil {
+		return nil, errors.Join(err, connector.Close())
 	}
 	claims, err := claim.Open(ctx, claim.Options{
 		Cluster: c, Run: opts.Run, AcquireLimit: opts.AcquireTimeout,
 		Entrances: opts.entrances(), Service: opts.named(), Trace: true,
 	})
 	if err != nil {
+		c.Close()
 		return nil, errors.Join(err, connector.Close())
 	}
 	return &Provider{
@@ -130,7 +131,8 @@ func (p *Provider) discard(ctx context.Context, c *claim.Claim) error {
 	return p.claims.Release(ctx, c)
 }
 
-// Close releases what is still held, then what the run made for itself: pools, templates, policies and its Lease.
+// Close releases what is still held, then what the run made for itself: pools, templates, policies and its Lease. Sandboxes
+// of Attach stay on the cluster, and end for this process.
 func (p *Provider) Close(ctx context.Context) error {
 	p.mu.Lock()
 	p.down = true
@@ -141,10 +143,17 @@ func (p *Provider) Close(ctx context.Context) error {
 	p.mu.Unlock()
 	var wg sync.WaitGroup
 	for _, b := range left {
+		if b.claim.Attached() {
+			_ = b.end() // nothing of it is the run's
+			p.forget(b)
+			continue
+		}
 		wg.Go(func() { _ = b.Release(ctx) }) // claims.Close tries again, and names what stays
 	}
 	wg.Wait()
-	return errors.Join(p.claims.Close(ctx), p.connector.Close())
+	err := errors.Join(p.claims.Close(ctx), p.connector.Close())
+	p.cluster.Close()
+	return err
 }
 
 func (p *Provider) forget(b *box) {

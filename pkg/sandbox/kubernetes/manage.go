@@ -12,14 +12,14 @@ import (
 // Info is what List tells of one sandbox.
 type Info = claim.Info
 
-// Attach opens a sandbox by the name of its claim, whoever made it, with what spec says of its runtime and port. Releasing it deletes it, as with those of
-// the run; closing the provider without that leaves it there.
+// Attach opens a sandbox by the name of its claim, whoever made it, with what spec says of its runtime and port. Releasing
+// it deletes it, as with those of the run; closing the provider without that leaves it there.
 func (p *Provider) Attach(ctx context.Context, name string, spec sandbox.Spec) (sandbox.Sandbox, error) {
 	c, err := p.claims.Attach(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	return p.box(ctx, c, spec)
+	return p.open(ctx, c, spec)
 }
 
 // List names the claims of the namespace that match a label selector of Kubernetes ("team=a,!old"); the empty one matches all.

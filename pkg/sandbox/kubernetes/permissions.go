@@ -33,6 +33,10 @@ func needs(o Options, namespace string) []need {
 			need{"--connection tunnel", []string{"list"}, "discovery.k8s.io", "endpointslices", o.RouterNamespace})
 	case ConnectionGateway:
 		list = append(list, need{"--connection gateway", []string{"get", "watch"}, "gateway.networking.k8s.io", "gateways", o.GatewayNamespace})
+	case ConnectionInCluster:
+		if o.named() {
+			list = append(list, need{"--connection in-cluster without --pod-ip", []string{"get"}, "agents.x-k8s.io", "sandboxes", namespace})
+		}
 	}
 	return append(list,
 		need{"template", []string{"create", "get", "delete"}, extensions, "sandboxwarmpools", namespace},
@@ -41,7 +45,8 @@ func needs(o Options, namespace string) []need {
 		need{"pool.reuse", []string{"patch"}, extensions, "sandboxclaims", namespace},
 		need{"runtime exec", []string{"create"}, "", "pods/exec", namespace},
 		need{"runtime sandboxd", []string{"create"}, "", "pods/portforward", namespace},
-		need{"reasons of pods that do not start", []string{"get", "list"}, "", "pods", namespace},
+		need{"reasons of pods that do not start", []string{"get"}, "", "pods", namespace},
+		need{"reasons of pods that do not start", []string{"list"}, "", "events", namespace},
 	)
 }
 

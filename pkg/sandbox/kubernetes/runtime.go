@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"sync"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/claim"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/cluster"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/connect"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/runtime/detect"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/runtime/podexec"
@@ -63,6 +66,25 @@ func (p *Provider) runtime(ctx context.Context, spec sandbox.Cluster, c *claim.C
 	return nil, &sandbox.Error{Op: "acquire", ID: c.Name, Kind: sandbox.KindUnsupported, Err: fmt.Errorf("there is no runtime %q: auto, python, sandboxd or exec", name)}
 }
 
+// ports are those that the containers of a claim's pod declare, as far as this user may know: a server that is declared,
+// and has not started yet, is waited for.
+func (p *Provider) ports(ctx context.Context, c *claim.Claim) (ports []int) {
+	pods, err := p.cluster.Pods(c.Namespace)
+	if err != nil {
+		return nil
+	}
+	pod, err := pods.Get(cluster.Patience(ctx, 0), c.Pod, metav1.GetOptions{})
+	if err != nil {
+		return nil
+	}
+	for _, container := range pod.Spec.Containers {
+		for _, port := range container.Ports {
+			ports = append(ports, int(port.ContainerPort))
+		}
+	}
+	return ports
+}
+
 // detect finds out which runtime answers in the sandboxes of a claim's pool.
 func (p *Provider) detect(ctx context.Context, c *claim.Claim, target connect.Target, exec podexec.Target) (detect.Found, error) {
 	r := &p.runtimes
@@ -74,7 +96,9 @@ func (p *Provider) detect(ctx context.Context, c *claim.Claim, target connect.Ta
 		return found, nil
 	}
 	t := p.exec.Transport(exec)
-	found, err := detect.Detect(ctx, detect.Options{Connector: p.connector, Target: target, Paths: &r.paths, Exec: t})
+	found, err := detect.Detect(ctx, detect.Options{
+		Connector: p.connector, Target: target, Ports: p.ports(ctx, c), Paths: &r.paths, Exec: t,
+	})
 	if err = errors.Join(err, t.Close()); err != nil {
 		return found, err
 	}
