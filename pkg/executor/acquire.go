@@ -17,7 +17,7 @@ func (r *run) acquireAll(ctx context.Context, part string, specs []wanted) ([]*b
 		if r.stock == nil {
 			b, err = acquire(ctx, r.opts.Provider, w.Spec)
 		} else {
-			b, err = r.stock.acquire(ctx, part, w.Spec)
+			b, err = r.stock.acquire(ctx, part, w)
 		}
 		if err != nil && w.fixed && sandbox.KindOf(err) == sandbox.KindUnsupported {
 			err = &hopelessError{err}

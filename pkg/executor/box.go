@@ -16,7 +16,7 @@ type box struct {
 	spec sandbox.Spec
 
 	uses  int       // samples that had the sandbox before
-	sort  string    // of one that is kept: see sortOf
+	sort  string    // see sortOf; empty where no sandbox is used again
 	since time.Time // it is kept
 
 	staged   sync.Mutex // held while the files of its first use are staged

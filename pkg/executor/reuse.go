@@ -2,6 +2,7 @@ package executor
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"sync"
 	"time"
@@ -70,15 +71,17 @@ func (s *stock) saves() bool {
 	return !s.fresh
 }
 
-// sortOf is what two sandboxes have in common of which one can take the other's place.
+// sortOf is what two sandboxes have in common of which one can take the other's place: a digest, since a spec can be long.
 func sortOf(spec sandbox.Spec) string {
 	spec.Group, spec.Labels = "", nil
-	return fmt.Sprintf("%#v", spec)
+	h := sha256.New()
+	fmt.Fprintf(h, "%#v", spec)
+	return string(h.Sum(nil))
 }
 
 // acquire returns a kept sandbox of the spec, or a new one.
-func (s *stock) acquire(ctx context.Context, part string, spec sandbox.Spec) (*box, error) {
-	b, extra := s.take(part, spec)
+func (s *stock) acquire(ctx context.Context, part string, w wanted) (*box, error) {
+	b, extra := s.take(part, w)
 	if len(extra) > 0 { // they go before another comes: never more than the pool says
 		s.run.releaser.release(ctx, extra)
 		s.leave(part, len(extra))
@@ -86,17 +89,18 @@ func (s *stock) acquire(ctx context.Context, part string, spec sandbox.Spec) (*b
 	if b != nil {
 		return b, nil
 	}
-	b, err := acquire(ctx, s.run.opts.Provider, spec)
+	b, err := acquire(ctx, s.run.opts.Provider, w.Spec)
 	if err != nil {
 		s.leave(part, 1)
+		return nil, err
 	}
-	return b, err
+	b.sort = w.sort
+	return b, nil
 }
 
 // take finds a kept sandbox. extra is what the caller takes down first: what was kept for too long, and what would be one
 // too many.
-func (s *stock) take(part string, spec sandbox.Spec) (b *box, extra []*box) {
-	sort := sortOf(spec)
+func (s *stock) take(part string, w wanted) (b *box, extra []*box) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.held[part]++
@@ -105,9 +109,9 @@ func (s *stock) take(part string, spec sandbox.Spec) (b *box, extra []*box) {
 		switch {
 		case time.Since(k.since) > restLimit:
 			extra = append(extra, k)
-		case b == nil && k.sort == sort:
-			b = newBox(k.sb, spec)
-			b.uses = k.uses
+		case b == nil && k.sort == w.sort:
+			b = newBox(k.sb, w.Spec)
+			b.uses, b.sort = k.uses, k.sort
 		default:
 			rest = append(rest, k)
 		}
@@ -135,7 +139,7 @@ func (s *stock) giveBack(ctx context.Context, part string, b *box, well bool) {
 		return
 	}
 	b.uses++
-	b.sort, b.since = sortOf(b.spec), time.Now()
+	b.since = time.Now()
 	s.mu.Lock()
 	s.held[part]--
 	s.kept[part] = append(s.kept[part], b)

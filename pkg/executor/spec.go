@@ -16,8 +16,8 @@ import (
 type specs struct {
 	plan   *plan.Plan
 	layout *layout
-	fixed  []*sandbox.Spec // by sandbox; nil where it depends on the case
-	warner sandbox.Warner  // nil: the provider has no warnings
+	fixed  []*wanted      // by sandbox; nil where it depends on the case
+	warner sandbox.Warner // nil: the provider has no warnings
 	events *events
 
 	mu     sync.Mutex
@@ -27,7 +27,7 @@ type specs struct {
 // newSpecs evaluates what does not depend on the case, and has the warnings about it sent. The error is one of the
 // recipe that every sample would meet.
 func newSpecs(p *plan.Plan, l *layout, provider sandbox.Provider, ev *events) (*specs, error) {
-	s := &specs{plan: p, layout: l, fixed: make([]*sandbox.Spec, len(l.recipe.Sandboxes)), events: ev, warned: map[string]bool{}}
+	s := &specs{plan: p, layout: l, fixed: make([]*wanted, len(l.recipe.Sandboxes)), events: ev, warned: map[string]bool{}}
 	s.warner, _ = provider.(sandbox.Warner)
 	for i := range l.recipe.Sandboxes {
 		if !fixedSpec(&l.recipe.Sandboxes[i]) {
@@ -37,7 +37,7 @@ func newSpecs(p *plan.Plan, l *layout, provider sandbox.Provider, ev *events) (*
 		if err != nil {
 			return nil, err
 		}
-		s.fixed[i] = &spec
+		s.fixed[i] = &wanted{spec, s.sort(spec), true}
 		s.warn(spec)
 	}
 	return s, nil
@@ -65,7 +65,15 @@ func (s *specs) warn(spec sandbox.Spec) {
 // wanted is a sandbox to acquire.
 type wanted struct {
 	sandbox.Spec
-	fixed bool // it is the same for every sample, but for Group and Labels
+	sort  string // see sortOf; empty where no sandbox is used again
+	fixed bool   // it is the same for every sample, but for Group and Labels
+}
+
+func (s *specs) sort(spec sandbox.Spec) string {
+	if s.plan.Pool.Reuse != reuseReset {
+		return ""
+	}
+	return sortOf(spec)
 }
 
 // make returns the specs of the sandboxes with these indexes, for a sample.
@@ -74,14 +82,14 @@ func (s *specs) make(boxes []int, group string, caseID string, sample int, names
 	all := make([]wanted, len(boxes))
 	for i, box := range boxes {
 		if fixed := s.fixed[box]; fixed != nil {
-			all[i] = wanted{*fixed, true}
+			all[i] = *fixed
 		} else {
 			spec, err := s.plan.SandboxSpec(s.layout.recipe.Sandboxes[box], names())
 			if err != nil {
 				return nil, err
 			}
 			s.warn(spec)
-			all[i] = wanted{Spec: spec}
+			all[i] = wanted{spec, s.sort(spec), false}
 		}
 		all[i].Group, all[i].Labels = group, labels
 	}
