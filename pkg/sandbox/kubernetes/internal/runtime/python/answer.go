@@ -16,10 +16,11 @@ import (
 
 // check says what a status other than 200 means, and whose it is.
 func (t *Transport) check(op string, a answer) error {
+	if a.status == http.StatusOK && !a.html() {
+		return nil
+	}
 	said := a.said()
 	switch {
-	case a.status == http.StatusOK && !a.html():
-		return nil
 	case a.status >= 500, a.status == http.StatusRequestTimeout, a.status == http.StatusTooManyRequests:
 		// The router's own time limits are among these: the command may well run on.
 		return fmt.Errorf("%s answered %d: %s", a.url, a.status, said)
@@ -52,11 +53,13 @@ func (a answer) html() bool {
 }
 
 // said is what people should read of an answer: the text in the JSON of routers ("detail") and runtime ("message"), or
-// the beginning of whatever it is, on one line.
+// the beginning of whatever it is, on one line. What is too long for either is no such JSON, which as values of Go would
+// take thirty times its length.
 func (a answer) said() string {
-	text := string(a.body[:min(len(a.body), 4<<10)])
+	const most = 4 << 10
+	text := string(a.body[:min(len(a.body), most)])
 	var j struct{ Detail, Message any }
-	if json.Unmarshal(a.body, &j) == nil {
+	if len(a.body) <= most && json.Unmarshal(a.body, &j) == nil {
 		for _, v := range []any{j.Detail, j.Message} {
 			if v != nil {
 				text = fmt.Sprint(v)
