@@ -19,6 +19,7 @@ const (
 	fetchEntries = 1000
 	fetchNames   = 48 << 10
 	smallFile    = 1 << 20
+	packedBytes  = 3 * fetchBytes // more is cut: files have grown meanwhile
 	pieceBytes   = 4 << 20
 	// fewFiles are fetched without a tar program, with a request for each.
 	fewFiles = 2
@@ -98,7 +99,7 @@ func (f *fetcher) tar(ctx context.Context, names []string) (map[string]entry, er
 		dir = "/"
 	}
 	var packed bytes.Buffer
-	res, err := f.s.exec(ctx, sandbox.Command{Argv: []string{"sh"}, Script: []byte(script), Dir: dir, OutputLimit: 3 * fetchBytes}, &packed, nil)
+	res, err := f.s.exec(ctx, sandbox.Command{Argv: []string{"sh"}, Script: []byte(script), Dir: dir, OutputLimit: packedBytes}, &packed, nil)
 	switch {
 	case err != nil:
 		return nil, err
@@ -110,16 +111,18 @@ func (f *fetcher) tar(ctx context.Context, names []string) (map[string]entry, er
 	return untar(&packed), nil
 }
 
-// untar reads as much of a tar as there is. A hard link gets the content of what it is linked to.
+// untar reads as much of a tar as there is. A hard link gets the content of what it is linked to. All contents together
+// are bounded, since a header may say that a few bytes are a sparse file of many.
 func untar(r io.Reader) map[string]entry {
 	entries := map[string]entry{}
+	left := int64(packedBytes)
 	for in := tar.NewReader(r); ; {
 		h, err := in.Next()
 		if err != nil {
 			return entries
 		}
-		content, err := io.ReadAll(in)
-		if err != nil {
+		content, err := io.ReadAll(io.LimitReader(in, left+1))
+		if left -= int64(len(content)); err != nil || left < 0 {
 			return entries
 		}
 		name := strings.TrimPrefix(below(h.Name), "./")
