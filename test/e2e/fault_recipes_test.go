@@ -54,7 +54,7 @@ spec:
   containers:
   - name: collector
     image: %s
-    command: [python3, -u, -m, http.server, "8000", --directory, /var/empty]
+    command: [python3, -u, -m, http.server, "8000", --directory, /media]
     readinessProbe: {tcpSocket: {port: 8000}, periodSeconds: 1}
 `, set.plain))
 	c := &collector{w: w}

@@ -12,8 +12,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// runtimes are what runs commands in a sandbox, and the template that has it.
-var runtimes = []struct{ name, template string }{{"python", "python"}, {"exec", "plain"}, {"sandboxd", "sandboxd"}}
+// runtime is what runs commands in a sandbox, and the template that has it.
+type runtime struct{ name, template string }
+
+var runtimes = []runtime{{"python", "python"}, {"exec", "plain"}, {"sandboxd", "sandboxd"}}
 
 // now deletes without a grace.
 var now = metav1.DeleteOptions{GracePeriodSeconds: new(int64)}
@@ -62,18 +64,18 @@ func TestRouterKilled(t *testing.T) {
 // effects, it is not run again.
 func TestPodKilled(t *testing.T) {
 	t.Parallel()
-	for _, runtime := range runtimes {
-		t.Run(runtime.name, func(t *testing.T) {
+	for _, r := range runtimes {
+		t.Run(r.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			c := w.collector()
-			s := w.start(c.once(t, runtime.name, 60, "sandboxes: {box: {template: "+runtime.template+", runtime: "+runtime.name+"}}"))
+			s := w.start(c.once(t, r.name, 60, "sandboxes: {box: {template: "+r.template+", runtime: "+r.name+"}}"))
 			s.awaits("has-begun")
 			if err := api.Resource(pods).Namespace(w.name).Delete(t.Context(), w.podOf(), now); err != nil {
 				t.Fatal(err)
 			}
 			s.ends(3).verdict("error", "lost").says("pod")
-			c.executed(runtime.name, 1, 0)
+			c.executed(r.name, 1, 0)
 			w.clean()
 		})
 	}
@@ -102,16 +104,16 @@ func TestTunnelCut(t *testing.T) {
 	w := newWorld(t)
 	c := w.collector()
 	p := newProxy(t)
-	for _, runtime := range runtimes {
-		t.Run(runtime.name, func(t *testing.T) {
-			s := w.in(t).startAs(p.kubeconfig, c.once(t, runtime.name, 5, "sandboxes: {box: {template: "+runtime.template+", runtime: "+runtime.name+"}}"))
+	for _, r := range runtimes {
+		t.Run(r.name, func(t *testing.T) {
+			s := w.in(t).startAs(p.kubeconfig, c.once(t, r.name, 5, "sandboxes: {box: {template: "+r.template+", runtime: "+r.name+"}}"))
 			s.awaits("has-begun")
 			for range 3 {
 				p.cut()
 				time.Sleep(500 * time.Millisecond)
 			}
 			s.ends(0).verdict("passed", "")
-			c.executed(runtime.name, 1, 1)
+			c.executed(r.name, 1, 1)
 		})
 	}
 	w.clean()

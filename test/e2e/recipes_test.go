@@ -47,6 +47,9 @@ func TestRecipes(t *testing.T) {
 	w.env = []string{"E2E_SECRET=correct-horse"}
 	t.Cleanup(func() { w.clean() })
 	for _, path := range recipes {
+		if filepath.Base(path) == "runtimes.yaml" {
+			continue // TestRuntimes
+		}
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			t.Parallel()
 			w := w.in(t)
@@ -63,6 +66,24 @@ func TestRecipes(t *testing.T) {
 			if filepath.Base(path) == "secrets.yaml" {
 				nowhere(t, s.dir, "correct-horse")
 			}
+		})
+	}
+}
+
+// One recipe over each runtime, and over those that are found.
+func TestRuntimes(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("recipes/runtimes.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t)
+	t.Cleanup(func() { w.clean() })
+	for _, r := range append(runtimes, runtime{"auto", "python"}, runtime{"auto", "plain"}, runtime{"auto", "sandboxd"}) {
+		t.Run(r.name+" of "+r.template, func(t *testing.T) {
+			t.Parallel()
+			w := w.in(t)
+			w.start(recipe(t, strings.NewReplacer("TEMPLATE", r.template, "RUNTIME", r.name).Replace(string(text)))).ends(0).verdict("passed", "")
 		})
 	}
 }

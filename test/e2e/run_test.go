@@ -89,7 +89,7 @@ func (s *started) ends(exit int) *started {
 	s.t.Helper()
 	select {
 	case <-s.done:
-	case <-time.After(2 * patience):
+	case <-time.After(5 * patience):
 		_ = s.cmd.Process.Kill()
 		<-s.done
 		s.t.Fatalf("sbxrun does not end:\n%s", s.out.String())

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -48,9 +49,7 @@ func (w *world) twoHundred() string {
 func TestOwnTwoHundred(t *testing.T) {
 	cluster := mine(t)
 	w := newWorld(t, "plain", 8)
-	account := w.account("budget", append(rights("", "pods/exec", "create"), append(
-		rights(extensions, "sandboxclaims", "create", "get", "list", "watch", "delete", "deletecollection"),
-		rights("coordination.k8s.io", "leases", "create", "get", "list", "update", "delete")...)...))
+	account := w.account("budget", slices.Concat(needed, rare, podExec))
 	s := w.startAs(account, w.twoHundred(), "--warmpool", "plain", "-j", "8").ends(0).verdict("passed", "")
 	if n := len(s.rows()); n != 200 {
 		t.Errorf("%d results", n)

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	_ "embed"
 	"errors"
@@ -99,9 +100,12 @@ func (w *world) in(t *testing.T) *world { return &world{t, w.name, w.env} }
 // make makes one object, in the test's namespace where it has one.
 func (w *world) make(resource schema.GroupVersionResource, object *unstructured.Unstructured) {
 	w.t.Helper()
-	client := dynamic.ResourceInterface(api.Resource(resource).Namespace(w.name))
-	if resource == namespaces || resource == volumes {
+	client := dynamic.ResourceInterface(api.Resource(resource).Namespace(cmp.Or(object.GetNamespace(), w.name)))
+	cluster := resource == namespaces || resource == volumes
+	if cluster {
 		client = api.Resource(resource)
+	}
+	if cluster || object.GetNamespace() != "" && object.GetNamespace() != w.name {
 		w.t.Cleanup(func() {
 			err := client.Delete(context.Background(), object.GetName(), metav1.DeleteOptions{})
 			if err != nil && !apierrors.IsNotFound(err) {
