@@ -17,6 +17,7 @@ import (
 	"github.com/hashicorp/go-retryablehttp"
 
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/connect"
 )
 
 // uploadLimit is for one Upload with all that is tried again in it.
