@@ -151,14 +151,14 @@ func (a *alphaAPI) pool(ctx context.Context, name string) (*v1beta1.SandboxWarmP
 	return reshape[v1beta1.SandboxWarmPool](p, err)
 }
 
-func (a *alphaAPI) names(ctx context.Context, pools bool, selector string) ([]string, error) {
+func (a *alphaAPI) names(ctx context.Context, pools bool, selector string, owner types.UID) ([]string, error) {
 	o := metav1.ListOptions{LabelSelector: selector}
 	if pools {
 		list, err := a.pools.List(ctx, o)
-		return objectNames(list, err)
+		return objectNames(list, err, owner)
 	}
 	list, err := a.templates.List(ctx, o)
-	return objectNames(list, err)
+	return objectNames(list, err, owner)
 }
 
 func (a *alphaAPI) remove(ctx context.Context, pools bool, name string) error {

@@ -29,8 +29,8 @@ type api interface {
 	template(ctx context.Context, name string) (*v1beta1.SandboxTemplate, error)
 	makePool(ctx context.Context, p *v1beta1.SandboxWarmPool) error
 	pool(ctx context.Context, name string) (*v1beta1.SandboxWarmPool, error)
-	// names lists templates, or pools.
-	names(ctx context.Context, pools bool, selector string) ([]string, error)
+	// names lists templates, or pools; with an owner, only what that owns.
+	names(ctx context.Context, pools bool, selector string, owner types.UID) ([]string, error)
 	remove(ctx context.Context, pools bool, name string) error
 	amend(ctx context.Context, pools bool, name string, data []byte) error // merge patch
 }
@@ -216,14 +216,14 @@ func (a *betaAPI) pool(ctx context.Context, name string) (*v1beta1.SandboxWarmPo
 	return a.pools.Get(ctx, name, metav1.GetOptions{})
 }
 
-func (a *betaAPI) names(ctx context.Context, pools bool, selector string) ([]string, error) {
+func (a *betaAPI) names(ctx context.Context, pools bool, selector string, owner types.UID) ([]string, error) {
 	o := metav1.ListOptions{LabelSelector: selector}
 	if pools {
 		list, err := a.pools.List(ctx, o)
-		return objectNames(list, err)
+		return objectNames(list, err, owner)
 	}
 	list, err := a.templates.List(ctx, o)
-	return objectNames(list, err)
+	return objectNames(list, err, owner)
 }
 
 func (a *betaAPI) remove(ctx context.Context, pools bool, name string) error {
@@ -242,7 +242,7 @@ func (a *betaAPI) amend(ctx context.Context, pools bool, name string, data []byt
 	return err
 }
 
-func objectNames(list runtime.Object, err error) ([]string, error) {
+func objectNames(list runtime.Object, err error, owner types.UID) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -252,8 +252,15 @@ func objectNames(list runtime.Object, err error) ([]string, error) {
 		if err != nil {
 			return err
 		}
-		names = append(names, m.GetName())
+		if owner == "" || ownedBy(m, owner) {
+			names = append(names, m.GetName())
+		}
 		return nil
 	})
 	return names, err
+}
+
+// ownedBy says whether o has the owner. Labels are anybody's to write, also into objects and Leases of their own.
+func ownedBy(o metav1.Object, owner types.UID) bool {
+	return slices.ContainsFunc(o.GetOwnerReferences(), func(r metav1.OwnerReference) bool { return r.UID == owner })
 }

@@ -122,7 +122,7 @@ func collect(ctx context.Context, cl *cluster.Cluster, api api, leases *leases, 
 		if pools {
 			kind = "sandboxwarmpool/"
 		}
-		names, err := api.names(ctx, pools, selector(run))
+		names, err := api.names(ctx, pools, selector(run), l.UID)
 		if err != nil {
 			continue
 		}
@@ -136,6 +136,9 @@ func collect(ctx context.Context, cl *cluster.Cluster, api api, leases *leases, 
 		list, err := policies.List(ctx, metav1.ListOptions{LabelSelector: selector(run)})
 		if err == nil {
 			for _, p := range list.Items {
+				if !ownedBy(&p, l.UID) {
+					continue
+				}
 				if err := policies.Delete(ctx, p.Name, metav1.DeleteOptions{}); err == nil {
 					removed = append(removed, "networkpolicy/"+p.Name)
 				}
@@ -158,7 +161,7 @@ func collectClaims(ctx context.Context, api api, run string, owner types.UID) ([
 			return nil, err
 		}
 		owned := slices.DeleteFunc(list.Items, func(c v1beta1.SandboxClaim) bool {
-			return !slices.ContainsFunc(c.OwnerReferences, func(o metav1.OwnerReference) bool { return o.UID == owner })
+			return !ownedBy(&c, owner)
 		})
 		if first == nil {
 			for _, c := range owned {

@@ -102,3 +102,29 @@ func TestRuns(t *testing.T) {
 		t.Errorf("%+v, %v", runs, err)
 	}
 }
+
+// A Lease that carries the label of a run that lives, and has lapsed, is somebody else's.
+func TestGCIsNotMisledByLabels(t *testing.T) {
+	f := newFake(t)
+	c := open(t, f, Options{})
+	image := Request{Spec: sandbox.Spec{Network: sandbox.NetworkCase, Cluster: sandbox.Cluster{Image: "i"}}}
+	acquire(t, c, image)
+	acquire(t, c, image)
+	f.set(func() {
+		f.put("ADDED", "leases", object{
+			"metadata": object{"name": "trap", "uid": "trap", "labels": object{labelRun: "r1", labelManaged: managed}},
+			"spec":     object{"renewTime": "2020-01-01T00:00:00.000000Z"},
+		})
+	})
+	removed, err := GC(within(t), f.cluster())
+	if err != nil || !slices.Equal(removed, []string{"lease/trap"}) {
+		t.Errorf("removed %v, %v", removed, err)
+	}
+	for resource, n := range map[string]int{"sandboxclaims": 2, "sandboxwarmpools": 1, "sandboxtemplates": 1, "networkpolicies": 1, "leases": 1} {
+		if left := f.names(resource); len(left) != n {
+			t.Errorf("%s of the run that lives: %v", resource, left)
+		}
+	}
+	closed(t, c)
+	nothing(t, f)
+}

@@ -82,7 +82,7 @@ func (c *Claims) instead(ctx context.Context, pools bool, name string) string {
 	if pools {
 		remedy = ": make it, or correct `warmpool` of the recipe or --warmpool, or --namespace"
 	}
-	names, err := c.api.names(cluster.Patience(ctx, 0), pools, "")
+	names, err := c.api.names(cluster.Patience(ctx, 0), pools, "", "")
 	if err != nil {
 		return remedy
 	}
