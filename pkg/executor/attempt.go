@@ -104,6 +104,7 @@ func (a *attempt) main(boxes []*box, b budget) bool {
 		a.collectAll(late)
 	}
 	ended = true
+	a.leave(boxes)
 	return !a.interrupted() && !a.failedIn(a.run.layout.steps) && a.trouble.reason == ""
 }
 
@@ -188,6 +189,7 @@ func (a *attempt) takeDown(part string, boxes []*box, ended bool) {
 	span := a.sample.span.Start("release")
 	a.run.dismiss(span.In(a.run.hard), part, boxes, ended && !a.troubled())
 	span.End("", "")
+	a.run.pace.released(time.Since(start))
 	a.phase("release", start)
 }
 

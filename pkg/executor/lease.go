@@ -90,7 +90,10 @@ type pace struct {
 	mu      sync.Mutex
 	acquire time.Duration // to get the sandboxes of a sample
 	busy    time.Duration // from then to their release
-	wasSlow bool
+	release time.Duration // to take them down
+
+	releases bool // there was one
+	wasSlow  bool
 }
 
 func average(old, d time.Duration) time.Duration {

@@ -9,15 +9,13 @@ import (
 )
 
 // pool runs the samples, so many at once as the plan says. It alone launches, in the order of the rows, and holds at
-// most the samples that run and those whose sandboxes are acquired ahead. The error is that of the reader of rows.
+// most the samples that run, one each that is being taken down, and those whose sandboxes are acquired ahead. The error is that of the reader of rows.
 func (r *run) pool() error {
 	var workers errgroup.Group
 	work := make(chan *sample) // without a buffer: what was sent has its worker
 	for range min(r.plan.Pool.Size, max(r.plan.Total, 1)) {
 		workers.Go(func() error {
-			for s := range work {
-				r.start(s)
-			}
+			r.worker(work)
 			return nil // verdicts are data, and the sink's error has stopped the run
 		})
 	}

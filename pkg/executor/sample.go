@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"context"
 	"os"
 	"path"
 	"path/filepath"
@@ -20,7 +21,10 @@ type sample struct {
 	seq    int64  // in the run
 	made   time.Time
 	lease  *lease // of the first attempt
-	span   Span   // nil: nothing was done for it yet
+	// left is done when the next sample may begin before this one has ended; leave makes it so.
+	left  context.Context
+	leave context.CancelFunc
+	span  Span // nil: nothing was done for it yet
 }
 
 // trace begins the sample's span, which has its first acquire in it, ahead or not.

@@ -1,0 +1,58 @@
+package executor
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// worker runs samples, one after the other but for their ends: a sample that leaves makes room for the next one, and its
+// sandboxes are taken down meanwhile. Before that one may make room in turn the first has ended.
+func (r *run) worker(work <-chan *sample) {
+	var before chan struct{}
+	for s := range work {
+		ended := make(chan struct{})
+		s.left, s.leave = context.WithCancel(context.Background())
+		go func() {
+			defer close(ended)
+			defer s.leave()
+			r.start(s)
+		}()
+		<-s.left.Done()
+		if before != nil {
+			<-before
+		}
+		before = ended
+	}
+	if before != nil {
+		<-before
+	}
+}
+
+// leave makes room for the next sample if nobody can tell the difference: more sandboxes than run samples are welcome, as
+// those that are acquired ahead; this sample has passed, which stops nothing; what is left in its sandboxes reaches nothing
+// outside that the next one may want; and to take them down is work of this machine, not waiting.
+func (a *attempt) leave(boxes []*box) {
+	switch {
+	case a.run.plan.Pool.Warm >= 0 && a.run.plan.Pool.Warm < a.run.plan.Pool.Size:
+	case len(a.run.layout.verify) > 0 || a.run.stock != nil || !a.run.pace.releasesQuickly():
+	case a.interrupted() || a.troubled() || a.trouble.reason != "" || a.failedIn(a.run.layout.steps) || a.failedIn(a.run.layout.finally):
+	case slices.ContainsFunc(boxes, func(b *box) bool { return b != nil && !a.run.confined(b.spec) }):
+	default:
+		a.sample.leave()
+	}
+}
+
+// released takes note of how long it took to take the sandboxes of a sample down.
+func (p *pace) released(d time.Duration) {
+	p.mu.Lock()
+	p.release, p.releases = average(p.release, d), true
+	p.mu.Unlock()
+}
+
+// releasesQuickly says whether that is known to be quick.
+func (p *pace) releasesQuickly() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.releases && p.release < slowAcquire
+}
