@@ -45,7 +45,7 @@ func TestAttackFiles(t *testing.T) {
 	python(t, sandbox.Spec{}, fmt.Sprintf(`
 for p in ["/etc/shadow", "/etc/gshadow", "/home", "/root/.ssh", "/root/.bash_history", "/var/lib", "/sys/kernel", "/run/docker.sock", "/boot", "/dev/vda",
           "/dev/mem", "/dev/kmsg", "/dev/fuse", %q, %q, "/proc/1/environ", "/proc/1/mem", "/proc/1/root/etc", "/proc/1/cwd/", "/proc/1/fd/0", "/proc/1/maps",
-          "/proc/kcore", "/proc/kmsg", "/proc/keys"]:
+          "/proc/kcore", "/proc/kmsg", "/proc/keys", "/proc/timer_list", "/proc/kpageflags", "/proc/vmallocinfo", "/proc/kallsyms"]:
     try:
         if os.path.isdir(p): d = os.listdir(p)
         else: d = open(p, "rb").read(1)

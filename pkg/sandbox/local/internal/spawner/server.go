@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -238,9 +239,9 @@ func lookAtHost() (h host, err error) {
 	}
 	h.openFiles = files.Max
 	h.maskDirs = existing("/proc/acpi", "/proc/scsi", "/proc/asound", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/driver")
-	h.maskFiles = existing("/proc/kcore", "/proc/keys", "/proc/key-users", "/proc/timer_list", "/proc/sched_debug",
+	h.maskFiles = slices.DeleteFunc(existing("/proc/kcore", "/proc/keys", "/proc/key-users", "/proc/timer_list", "/proc/sched_debug",
 		"/proc/sysrq-trigger", "/proc/kallsyms", "/proc/kpagecount", "/proc/kpageflags", "/proc/kpagecgroup", "/proc/vmallocinfo",
-		"/proc/config.gz", "/proc/interrupts", "/proc/latency_stats", "/proc/timer_stats")
+		"/proc/config.gz", "/proc/interrupts", "/proc/latency_stats", "/proc/timer_stats"), rootsAlone)
 	if _, err := os.Stat("/proc/thread-self/children"); err == nil {
 		h.children = true
 	}
@@ -250,6 +251,12 @@ func lookAtHost() (h host, err error) {
 	}
 	h.hold, h.holdWriter = pp[0], pp[1]
 	return h, nil
+}
+
+// rootsAlone says whether nobody but root of the host may open a file, who is in no sandbox. Each mask is a mount more.
+func rootsAlone(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.Mode().Perm()&0o077 == 0 && info.Sys().(*syscall.Stat_t).Uid == 0
 }
 
 func existing(paths ...string) (there []string) {
