@@ -511,7 +511,10 @@ func TestGroups(t *testing.T) {
 	if len(policies) != 1 {
 		t.Fatalf("policies %v", policies)
 	}
-	group := digest([]byte("s1"))
+	group := c.groupName("s1")
+	if same := open(t, f, Options{Run: sandbox.Run{ID: "r2"}}).groupName("s1"); same == group {
+		t.Errorf("two runs have the same group %s", group)
+	}
 	spec := f.get("networkpolicies", policies[0])["spec"].(object)
 	if got := fmt.Sprint(spec["podSelector"]); !strings.Contains(got, group) || !strings.Contains(fmt.Sprint(spec["egress"], spec["ingress"]), group) {
 		t.Errorf("policy %v", spec)

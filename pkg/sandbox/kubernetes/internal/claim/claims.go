@@ -2,6 +2,7 @@ package claim
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -52,6 +53,7 @@ type Claims struct {
 	pools   map[string]*pool
 	made    map[string]*pool // by name: what Close has to remove, also where making it failed
 	groups  map[string]*group
+	secret  string // in the names of groups
 }
 
 // Open finds out which versions of the API are served: one request. Lease and watch come with the first Acquire.
@@ -60,7 +62,7 @@ func Open(ctx context.Context, o Options) (*Claims, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Claims{o: o, api: api, box: box, pools: map[string]*pool{}, made: map[string]*pool{}, groups: map[string]*group{}}
+	c := &Claims{o: o, api: api, box: box, pools: map[string]*pool{}, made: map[string]*pool{}, groups: map[string]*group{}, secret: rand.Text()}
 	c.base, c.stop = context.WithCancel(context.WithoutCancel(ctx))
 	c.open, c.close = context.WithCancelCause(c.base)
 	return c, nil

@@ -137,7 +137,7 @@ func (c *Claims) join(ctx context.Context, spec sandbox.Spec) (string, error) {
 	if spec.Network != sandbox.NetworkCase {
 		return "", nil
 	}
-	name := digest([]byte(spec.Group))
+	name := c.groupName(spec.Group)
 	g := c.group(name)
 	defer g.mu.Unlock()
 	g.members++
@@ -151,6 +151,10 @@ func (c *Claims) join(ctx context.Context, spec sandbox.Spec) (string, error) {
 	g.policy = true
 	return name, nil
 }
+
+// groupName is what pods of a group carry. Policies know pods by their labels alone, whichever run's they are: samples
+// of two runs of one recipe must not share a name, and nobody else must be able to tell it beforehand.
+func (c *Claims) groupName(group string) string { return digest([]byte(c.secret + "/" + group)) }
 
 // group returns a group, made if there is none, with its lock held.
 func (c *Claims) group(name string) *group {
