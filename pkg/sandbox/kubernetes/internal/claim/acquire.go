@@ -157,7 +157,7 @@ func (c *Claims) describe(ctx context.Context, name string, r Request, group str
 		}
 	}
 	now := c.o.Cluster.Now()
-	want.Annotations = annotations(r.Spec.Labels)
+	maps.Copy(want.Annotations, annotations(r.Spec.Labels))
 	want.Annotations[annotationRequested] = now.UTC().Format(time.RFC3339Nano)
 	if c.o.Trace {
 		carrier := propagation.MapCarrier{}

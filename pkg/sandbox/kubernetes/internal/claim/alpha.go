@@ -85,7 +85,7 @@ func (a *alphaAPI) create(ctx context.Context, c *v1beta1.SandboxClaim, p *pool)
 	}
 	old.Spec.TemplateRef.Name, old.Spec.WarmPool = p.template, &policy
 	made, err := a.claims.Create(ctx, old, metav1.CreateOptions{})
-	made, err = adopt(made, err, c.Labels[labelRun], func() (*v1alpha1.SandboxClaim, error) {
+	made, err = adopt(made, err, c, func() (*v1alpha1.SandboxClaim, error) {
 		return a.claims.Get(ctx, c.Name, metav1.GetOptions{})
 	})
 	return reshape[v1beta1.SandboxClaim](made, err)
@@ -132,7 +132,7 @@ func (a *alphaAPI) makeTemplate(ctx context.Context, t *v1beta1.SandboxTemplate)
 		return err
 	}
 	made, err := a.templates.Create(ctx, old, metav1.CreateOptions{})
-	_, err = adopt(made, err, t.Labels[labelRun], func() (*v1alpha1.SandboxTemplate, error) {
+	_, err = adopt(made, err, t, func() (*v1alpha1.SandboxTemplate, error) {
 		return a.templates.Get(ctx, t.Name, metav1.GetOptions{})
 	})
 	return err

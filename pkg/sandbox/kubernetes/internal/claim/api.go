@@ -132,8 +132,10 @@ func foreground(uid types.UID) metav1.DeleteOptions {
 	return o
 }
 
-// adopt turns "already exists" into the object that exists, if this run made it: the answer to the first try was lost.
-func adopt[T metav1.Object](made T, err error, run string, get func() (T, error)) (T, error) {
+// adopt turns "already exists" into the object that exists, if it is the one that was to be made: the answer to the first
+// try was lost. Names and labels can be told beforehand, and somebody who may make such objects could wait with one of
+// his own; its nonce cannot.
+func adopt[T metav1.Object](made T, err error, want metav1.Object, get func() (T, error)) (T, error) {
 	if !apierrors.IsAlreadyExists(err) {
 		return made, err
 	}
@@ -141,7 +143,7 @@ func adopt[T metav1.Object](made T, err error, run string, get func() (T, error)
 	if getErr != nil {
 		return made, getErr
 	}
-	if there.GetLabels()[labelRun] != run || there.GetLabels()[labelManaged] != managed {
+	if nonce := want.GetAnnotations()[annotationNonce]; nonce == "" || there.GetAnnotations()[annotationNonce] != nonce {
 		return made, err
 	}
 	return there, nil
@@ -156,7 +158,7 @@ type betaAPI struct {
 func (a *betaAPI) create(ctx context.Context, c *v1beta1.SandboxClaim, p *pool) (*v1beta1.SandboxClaim, error) {
 	c.Spec.WarmPoolRef.Name = p.name
 	made, err := a.claims.Create(ctx, c, metav1.CreateOptions{})
-	return adopt(made, err, c.Labels[labelRun], func() (*v1beta1.SandboxClaim, error) { return a.get(ctx, c.Name) })
+	return adopt(made, err, c, func() (*v1beta1.SandboxClaim, error) { return a.get(ctx, c.Name) })
 }
 
 func (a *betaAPI) get(ctx context.Context, name string) (*v1beta1.SandboxClaim, error) {
@@ -198,7 +200,7 @@ func (a *betaAPI) deleteAll(ctx context.Context, selector string) error {
 
 func (a *betaAPI) makeTemplate(ctx context.Context, t *v1beta1.SandboxTemplate) error {
 	made, err := a.templates.Create(ctx, t, metav1.CreateOptions{})
-	_, err = adopt(made, err, t.Labels[labelRun], func() (*v1beta1.SandboxTemplate, error) { return a.template(ctx, t.Name) })
+	_, err = adopt(made, err, t, func() (*v1beta1.SandboxTemplate, error) { return a.template(ctx, t.Name) })
 	return err
 }
 
@@ -208,7 +210,7 @@ func (a *betaAPI) template(ctx context.Context, name string) (*v1beta1.SandboxTe
 
 func (a *betaAPI) makePool(ctx context.Context, p *v1beta1.SandboxWarmPool) error {
 	made, err := a.pools.Create(ctx, p, metav1.CreateOptions{})
-	_, err = adopt(made, err, p.Labels[labelRun], func() (*v1beta1.SandboxWarmPool, error) { return a.pool(ctx, p.Name) })
+	_, err = adopt(made, err, p, func() (*v1beta1.SandboxWarmPool, error) { return a.pool(ctx, p.Name) })
 	return err
 }
 

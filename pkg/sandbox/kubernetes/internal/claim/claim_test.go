@@ -159,6 +159,25 @@ func TestOwnTemplates(t *testing.T) {
 	}
 }
 
+// A recipe may have an image for each case.
+func TestManyOwnTemplates(t *testing.T) {
+	f := newFake(t)
+	c := open(t, f, Options{})
+	const n = 3 * parallel
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			acquire(t, c, Request{Spec: sandbox.Spec{Cluster: sandbox.Cluster{Image: fmt.Sprint("image-", i)}}})
+		})
+	}
+	wg.Wait()
+	if got := len(f.names("sandboxwarmpools")); got != n {
+		t.Errorf("%d pools", got)
+	}
+	closed(t, c)
+	nothing(t, f)
+}
+
 // TestRequests holds the budget: create and delete, and what belongs to the run.
 func TestRequests(t *testing.T) {
 	f := newFake(t)
@@ -642,6 +661,43 @@ func TestNameTakenIsNotDeleted(t *testing.T) {
 	if left := f.names("sandboxclaims"); !slices.Equal(left, []string{"sbx-r1-1"}) {
 		t.Errorf("left %v", left)
 	}
+}
+
+// Somebody who may make claims in the namespace can know the names and labels of a run's next ones.
+func TestObjectsThatWaitForTheRunAreNotTaken(t *testing.T) {
+	trap := object{labelRun: "r1", labelManaged: managed}
+	image := Request{Spec: sandbox.Spec{Cluster: sandbox.Cluster{Image: "i"}}}
+	key, err := poolKey(image.Spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for resource, name := range map[string]string{
+		"sandboxclaims": "sbx-r1-1", "sandboxtemplates": "sbx-r1-p" + key, "sandboxwarmpools": "sbx-r1-p" + key, "leases": "sbx-r1",
+	} {
+		f := newFake(t)
+		f.set(func() {
+			f.put("ADDED", resource, object{"metadata": object{"name": name, "labels": trap, "annotations": object{annotationNonce: "guess"}}})
+		})
+		c := open(t, f, Options{})
+		if _, err := c.Acquire(within(t), image); err == nil {
+			t.Errorf("%s/%s of somebody else was taken for the run's own", resource, name)
+		}
+		closed(t, c)
+	}
+}
+
+func TestATemplateOfTheRunIsFoundAgain(t *testing.T) {
+	f := newFake(t)
+	c := open(t, f, Options{})
+	image := Request{Spec: sandbox.Spec{Cluster: sandbox.Cluster{Image: "i"}}}
+	f.set(func() { f.forbidden["create sandboxwarmpools"] = true })
+	if _, err := c.Acquire(within(t), image); err == nil {
+		t.Error("without a pool")
+	}
+	f.set(func() { f.forbidden = map[string]bool{} })
+	acquire(t, c, image)
+	closed(t, c)
+	nothing(t, f)
 }
 
 func TestMain(m *testing.M) {

@@ -53,7 +53,7 @@ type Claims struct {
 	pools   map[string]*pool
 	made    map[string]*pool // by name: what Close has to remove, also where making it failed
 	groups  map[string]*group
-	secret  string // in the names of groups
+	secret  string // in what nobody else may be able to tell
 }
 
 // Open finds out which versions of the API are served: one request. Lease and watch come with the first Acquire.

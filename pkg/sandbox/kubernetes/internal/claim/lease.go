@@ -53,13 +53,13 @@ func (c *Claims) takeLease(ctx context.Context) (*lease, error) {
 	l := &lease{client: client, holder: fmt.Sprintf("%s/%d/%s", host, os.Getpid(), c.o.Run.ID), now: c.o.Cluster.Now, done: make(chan struct{})}
 	seconds, renewed := int32(leaseDuration.Seconds()), metav1.NewMicroTime(l.now())
 	want := &coordinationv1.Lease{
-		ObjectMeta: metav1.ObjectMeta{Name: prefix + c.o.Run.ID, Namespace: c.o.Cluster.Namespace, Labels: labels(c.o.Run.ID)},
+		ObjectMeta: c.named(prefix + c.o.Run.ID),
 		Spec: coordinationv1.LeaseSpec{
 			HolderIdentity: &l.holder, LeaseDurationSeconds: &seconds, AcquireTime: &renewed, RenewTime: &renewed,
 		},
 	}
 	made, err := client.Create(ctx, want, metav1.CreateOptions{})
-	made, err = adopt(made, err, c.o.Run.ID, func() (*coordinationv1.Lease, error) {
+	made, err = adopt(made, err, want, func() (*coordinationv1.Lease, error) {
 		there, err := client.Get(ctx, want.Name, metav1.GetOptions{})
 		if err == nil && !l.mine(there) {
 			err = apierrors.NewAlreadyExists(coordinationv1.Resource("leases"), want.Name)

@@ -20,6 +20,9 @@ const (
 	// labelGroup is on pods. Its domain is the one that Agent Sandbox allows for pod labels of claims by default.
 	labelGroup = "sandbox.users.io/sbxrun-group"
 
+	// annotationNonce tells an object from another of its name: see adopt.
+	annotationNonce = domain + "nonce"
+
 	labelManaged = "app.kubernetes.io/managed-by"
 	managed      = "sbxrun"
 )
@@ -69,12 +72,22 @@ func plain(s string) string {
 	return s
 }
 
-// owned is the metadata of what a run makes.
-func (c *Claims) owned(name string) metav1.ObjectMeta {
+// named is the metadata of what a run makes.
+func (c *Claims) named(name string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{
 		Name: name, Namespace: c.o.Cluster.Namespace, Labels: labels(c.o.Run.ID),
-		OwnerReferences: []metav1.OwnerReference{c.lease.owner()},
+		Annotations: map[string]string{annotationNonce: c.nonce(name)},
 	}
+}
+
+// nonce is the same whenever the run makes an object of that name, and nobody else can tell it.
+func (c *Claims) nonce(name string) string { return digest([]byte(c.secret + "=" + name)) }
+
+// owned is named for what the run's Lease owns.
+func (c *Claims) owned(name string) metav1.ObjectMeta {
+	m := c.named(name)
+	m.OwnerReferences = []metav1.OwnerReference{c.lease.owner()}
+	return m
 }
 
 // joined is a list for people.

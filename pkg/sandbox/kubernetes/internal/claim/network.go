@@ -189,7 +189,7 @@ func (c *Claims) connect(ctx context.Context, group string) error {
 		Egress:      []networkingv1.NetworkPolicyEgressRule{{To: peer}},
 	}}
 	made, err := policies.Create(ctx, want, metav1.CreateOptions{})
-	_, err = adopt(made, err, c.o.Run.ID, func() (*networkingv1.NetworkPolicy, error) {
+	_, err = adopt(made, err, want, func() (*networkingv1.NetworkPolicy, error) {
 		return policies.Get(ctx, want.Name, metav1.GetOptions{})
 	})
 	return err

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	core "sigs.k8s.io/agent-sandbox/api/v1beta1"
@@ -200,16 +201,22 @@ func (c *Claims) closePools(ctx context.Context) error {
 	c.mu.Lock()
 	own := slices.Collect(maps.Values(c.made))
 	c.mu.Unlock()
-	var errs []error
-	for _, p := range own {
+	var removals errgroup.Group
+	removals.SetLimit(parallel) // a recipe may have an image for each case
+	errs := make([]error, len(own))
+	for i, p := range own {
 		if len(p.keepers) > 0 {
 			continue
 		}
-		errs = append(errs, c.remove(ctx, true, p.name))
-		if p.ownTemplate {
-			errs = append(errs, c.remove(ctx, false, p.template))
-		}
+		removals.Go(func() error {
+			errs[i] = c.remove(ctx, true, p.name)
+			if p.ownTemplate {
+				errs[i] = errors.Join(errs[i], c.remove(ctx, false, p.template))
+			}
+			return nil
+		})
 	}
+	_ = removals.Wait() // the errors are in errs
 	return errors.Join(errs...)
 }
 
