@@ -35,8 +35,6 @@ type Options struct {
 	GatewayName      string        // of Gateway
 	GatewayNamespace string        // empty: default
 	GatewayTimeout   time.Duration // for the Gateway to get an address; zero: 3 minutes
-	// GatewayScheme is http or https; empty: https where the Gateway has a listener for it, else http.
-	GatewayScheme string
 
 	RouterNamespace string // of Tunnel, where the service sandbox-router-svc is; empty: agent-sandbox-system
 	APIURL          string // of Direct, http or https, a path is kept

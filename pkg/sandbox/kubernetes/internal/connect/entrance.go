@@ -31,25 +31,18 @@ type entrance struct {
 	host string // an address of the status
 }
 
-// entrance is the first usable address with the listener of the wanted scheme; with none wanted, an https listener
-// before an http one, which is often there only to redirect. The first of several is taken. It is nil as long as there
-// is no address.
-func (o *gatewayObject) entrance(scheme string) (*entrance, error) {
+// entrance is the first usable address with an https listener, or else with an http one, which beside https is often there
+// only to redirect. The first of several is taken. It is nil as long as there is no address.
+func (o *gatewayObject) entrance() (*entrance, error) {
 	var best *listener
 	for i, l := range o.Spec.Listeners {
 		s := l.scheme()
-		if s == "" || scheme != "" && s != scheme {
-			continue
-		}
-		if best == nil || best.scheme() == "http" && s == "https" {
+		if s != "" && (best == nil || best.scheme() == "http" && s == "https") {
 			best = &o.Spec.Listeners[i]
 		}
 	}
 	if best == nil {
-		if scheme == "" {
-			scheme = "http or https"
-		}
-		return nil, unsupported("the gateway has no listener for %s", scheme)
+		return nil, unsupported("the gateway has no listener for http or https")
 	}
 	for _, a := range o.Status.Addresses {
 		if host, ok := usable(a.Type, a.Value); ok {

@@ -16,14 +16,13 @@ func TestEntrance(t *testing.T) {
 		ip4   = `{"type":"IPAddress","value":"192.0.2.7"}`
 	)
 	for name, c := range map[string]struct {
-		listeners, addresses, scheme string
-		want                         string // empty: none yet
-		fails                        bool
+		listeners, addresses string
+		want                 string // empty: none yet
+		fails                bool
 	}{
 		"http":                     {listeners: http, addresses: ip4, want: "http://192.0.2.7"},
 		"https":                    {listeners: https, addresses: ip4, want: "https://192.0.2.7"},
 		"https before http":        {listeners: http + "," + https, addresses: ip4, want: "https://192.0.2.7"},
-		"http wanted":              {listeners: https + "," + http, addresses: ip4, scheme: "http", want: "http://192.0.2.7"},
 		"the first of several":     {listeners: `{"port":8080,"protocol":"HTTP"},` + http, addresses: ip4, want: "http://192.0.2.7:8080"},
 		"a port of its own":        {listeners: `{"port":8443,"protocol":"HTTPS"}`, addresses: ip4, want: "https://192.0.2.7:8443"},
 		"IPv6":                     {listeners: http, addresses: `{"type":"IPAddress","value":"2001:db8::1"}`, want: "http://[2001:db8::1]"},
@@ -37,7 +36,6 @@ func TestEntrance(t *testing.T) {
 		"no address that is one":   {listeners: http, addresses: `{"value":""},{"value":"a/b"},{"value":"u@h"},{"value":"h?q"},{"type":"Hostname","value":"a..b"}`},
 		"a type of somebody's":     {listeners: http, addresses: `{"type":"example.com/Name","value":"name"}`},
 		"the first that is usable": {listeners: http, addresses: `{"type":"NamedAddress","value":"x"},` + ip4, want: "http://192.0.2.7"},
-		"https wanted":             {listeners: http, addresses: ip4, scheme: "https", fails: true},
 		"TCP only":                 {listeners: `{"port":80,"protocol":"TCP"},{"port":443,"protocol":"TLS"}`, addresses: ip4, fails: true},
 		"no listener":              {addresses: ip4, fails: true},
 	} {
@@ -46,7 +44,7 @@ func TestEntrance(t *testing.T) {
 			if err := json.Unmarshal([]byte(`{"spec":{"listeners":[`+c.listeners+`]},"status":{"addresses":[`+c.addresses+`]}}`), &o); err != nil {
 				t.Fatal(err)
 			}
-			e, err := o.entrance(c.scheme)
+			e, err := o.entrance()
 			if c.fails {
 				if sandbox.KindOf(err) != sandbox.KindUnsupported || err == nil {
 					t.Errorf("error %v", err)

@@ -38,9 +38,6 @@ func newGateway(c *cluster.Cluster, o Options) (*gateway, error) {
 	if o.GatewayName == "" {
 		return nil, unsupported("--connection gateway needs --gateway-name; `kubectl get gateways -A` lists them")
 	}
-	if s := o.GatewayScheme; s != "" && s != "http" && s != "https" {
-		return nil, unsupported("the scheme of a gateway is http or https, not %q", s)
-	}
 	if err := checkNamespace("--gateway-namespace", o.GatewayNamespace); err != nil {
 		return nil, err
 	}
@@ -127,7 +124,7 @@ func (g *gateway) await(ctx context.Context, gateways dynamic.ResourceInterface,
 		if err != nil {
 			return nil, err
 		}
-		if e, err := last.read(u, g.opts.GatewayScheme); e != nil || err != nil {
+		if e, err := last.read(u); e != nil || err != nil {
 			return e, err
 		}
 		w, err := gateways.Watch(ctx, metav1.SingleObject(metav1.ObjectMeta{Name: g.opts.GatewayName, ResourceVersion: u.GetResourceVersion()}))
@@ -135,7 +132,7 @@ func (g *gateway) await(ctx context.Context, gateways dynamic.ResourceInterface,
 			return nil, err
 		}
 		if err == nil {
-			e, err := follow(w, last, g.opts.GatewayScheme)
+			e, err := follow(w, last)
 			if e != nil || err != nil {
 				return e, err
 			}
@@ -150,7 +147,7 @@ func (g *gateway) await(ctx context.Context, gateways dynamic.ResourceInterface,
 }
 
 // follow reads a watch to its end. Neither an entrance nor an error: look again.
-func follow(w watch.Interface, last *gatewayObject, scheme string) (*entrance, error) {
+func follow(w watch.Interface, last *gatewayObject) (*entrance, error) {
 	defer w.Stop()
 	for event := range w.ResultChan() {
 		u, ok := event.Object.(*unstructured.Unstructured)
@@ -160,7 +157,7 @@ func follow(w watch.Interface, last *gatewayObject, scheme string) (*entrance, e
 		if event.Type == watch.Deleted {
 			return nil, errDeleted
 		}
-		if e, err := last.read(u, scheme); e != nil || err != nil {
+		if e, err := last.read(u); e != nil || err != nil {
 			return e, err
 		}
 	}
@@ -196,12 +193,12 @@ type gatewayObject struct {
 }
 
 // read keeps what it reads, for the error if this was the last that was seen.
-func (o *gatewayObject) read(u *unstructured.Unstructured, scheme string) (*entrance, error) {
+func (o *gatewayObject) read(u *unstructured.Unstructured) (*entrance, error) {
 	*o = gatewayObject{}
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, o); err != nil {
 		return nil, err
 	}
-	return o.entrance(scheme)
+	return o.entrance()
 }
 
 // troubles says what the Gateway's controller finds wrong.

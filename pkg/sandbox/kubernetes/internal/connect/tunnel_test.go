@@ -261,7 +261,6 @@ func TestOpenRefuses(t *testing.T) {
 	}{
 		"mode":              {connect.Options{Mode: "magic"}, `"magic"`},
 		"gateway name":      {connect.Options{Mode: connect.Gateway}, "--gateway-name"},
-		"gateway scheme":    {connect.Options{Mode: connect.Gateway, GatewayName: "g", GatewayScheme: "ftp"}, "ftp"},
 		"gateway namespace": {connect.Options{Mode: connect.Gateway, GatewayName: "g", GatewayNamespace: "a/b"}, "--gateway-namespace"},
 		"router namespace":  {connect.Options{RouterNamespace: "../x"}, "--router-namespace"},
 		"cluster domain":    {connect.Options{Mode: connect.InCluster, ClusterDomain: "a b"}, "--cluster-domain"},
