@@ -119,6 +119,9 @@ func (l *lease) keep(ctx context.Context) {
 
 // renew returns an error only where no later renewal can succeed.
 func (l *lease) renew(ctx context.Context) error {
+	// A connection that hangs must not take the time of the renewals after this one.
+	ctx, cancel := context.WithTimeout(ctx, leaseRenewal)
+	defer cancel()
 	l.mu.Lock()
 	next := l.object.DeepCopy()
 	l.mu.Unlock()
