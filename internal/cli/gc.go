@@ -23,7 +23,10 @@ lapse, which is about a minute after it was killed. The cluster would remove the
 			if err := provider.settle(); err != nil {
 				return err
 			}
-			removed, living, err := provider.collectGarbage(cmd.Context())
+			ctx, signals := watchSignals(cmd.Context(), func(line string) { fmt.Fprintln(std.err, line) },
+				"interrupted; what is not removed yet stays for the next gc (once more: leave at once)", "left at once")
+			defer signals.stop()
+			removed, living, err := provider.collectGarbage(ctx)
 			for _, what := range removed {
 				fmt.Fprintln(std.out, "removed", what)
 			}
@@ -33,7 +36,7 @@ lapse, which is about a minute after it was killed. The cluster would remove the
 			if err == nil && len(removed)+len(living) == 0 {
 				fmt.Fprintln(std.out, "nothing was left")
 			}
-			return err
+			return interrupted(ctx, std, err)
 		},
 	}
 	provider.add(cmd)

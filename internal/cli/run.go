@@ -131,7 +131,7 @@ func (f *runFlags) run(ctx context.Context, std stdio, args []string) error {
 		if !r.console.Note(line) {
 			fmt.Fprintln(std.err, line)
 		}
-	}, id)
+	}, takingDown("run "+id, f.provider.gcCommand())...)
 	defer signals.stop()
 	if err := r.begin(f, warnings); err != nil {
 		return errors.Join(err, r.close())
@@ -159,6 +159,7 @@ type session struct {
 	started int      // samples
 	secrets []string // the values of all recipes
 	outcome outcome
+	refusal error // what the provider cannot give, as the console has shown it with the samples that met it
 }
 
 func newSession(f *runFlags, std stdio, dir *runDir, id string) (*session, error) {
@@ -242,7 +243,10 @@ func (s *session) runAll(ctx context.Context, f *runFlags, plans []*plan.Plan, s
 		result, err = executor.Run(ctx, p, opts)
 		failed += result.Failed
 		s.started += result.Started
-		s.outcome.infra = s.outcome.infra || len(result.Left) > 0 || result.Stopped == executor.StoppedUnsupported
+		s.outcome.infra = s.outcome.infra || len(result.Left) > 0
+		if result.Stopped == executor.StoppedUnsupported && sandbox.KindOf(err) == sandbox.KindUnsupported {
+			s.outcome.infra, s.refusal, err = true, err, nil
+		}
 		if err != nil || ctx.Err() != nil || result.Stopped != "" {
 			err = errors.Join(err, s.notStarted(plans[i+1:]))
 			break
@@ -281,7 +285,7 @@ func takeDown(ctx context.Context, provider sandbox.Provider) error {
 func (s *session) finish(ctx context.Context, f *runFlags, failure error) (int, error) {
 	s.outcome.interrupted = errors.Is(context.Cause(ctx), errInterrupted)
 	end := event.RunEnd{Duration: time.Since(s.start)}
-	if s.updates != nil && !s.outcome.interrupted && failure == nil {
+	if s.updates != nil && !s.outcome.interrupted && failure == nil && s.refusal == nil {
 		written, err := s.updates.Write()
 		if err != nil {
 			s.outcome.refused, end.Refused = true, true
@@ -305,8 +309,8 @@ func (s *session) finish(ctx context.Context, f *runFlags, failure error) (int, 
 	}
 	if s.trace != nil {
 		message := ""
-		if failure != nil {
-			message = failure.Error()
+		if stopped := errors.Join(s.refusal, failure); stopped != nil {
+			message = stopped.Error()
 		}
 		if unsent := s.trace.Close(ctx, message); unsent != nil {
 			failure = errors.Join(failure, s.send(event.Event{Type: event.TypeWarning, Message: unsent.Error()}))

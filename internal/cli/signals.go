@@ -11,16 +11,25 @@ import (
 // errInterrupted is the cause of the contexts of an interrupted run.
 var errInterrupted = errors.New("interrupted")
 
-// interrupts follows SIGINT, SIGTERM and SIGHUP: the first cancels the context, the second closes hurry, the third
-// ends the process at once. A SIGHUP that nohup has ignored stays so.
+// interrupts follows SIGINT, SIGTERM and SIGHUP: the first cancels the context, the last ends the process at once, one between
+// them closes hurry. A SIGHUP that nohup has ignored stays so.
 type interrupts struct {
 	hurry chan struct{}
 	stop  func()
 }
 
-// watchSignals starts to follow the signals. say tells people what happens now; runID is named when the third signal
-// leaves things for gc.
-func watchSignals(parent context.Context, say func(string), runID string) (context.Context, *interrupts) {
+// takingDown is what each signal does to a command that has sandboxes; gc is the command that removes what is left then.
+func takingDown(what, gc string) []string {
+	return []string{
+		"interrupted; ending what runs and taking sandboxes down (once more: faster)",
+		"killing what runs (once more: leave at once)",
+		"left at once; what " + what + " leaves behind is removed by: " + gc,
+	}
+}
+
+// watchSignals starts to follow the signals. say tells people what happens now: at each signal one of lines, after the last
+// of which the process ends.
+func watchSignals(parent context.Context, say func(string), lines ...string) (context.Context, *interrupts) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 3)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
@@ -45,18 +54,24 @@ func watchSignals(parent context.Context, say func(string), runID string) (conte
 				return
 			case <-signals:
 			}
+			say("sbxrun: " + lines[n-1])
 			switch n {
+			case len(lines):
+				os.Exit(exitInterrupted)
 			case 1:
-				say("sbxrun: interrupted; ending what runs and taking sandboxes down (once more: faster)")
 				cancel(errInterrupted)
 			case 2:
-				say("sbxrun: killing what runs (once more: leave at once)")
 				close(in.hurry)
-			default:
-				say("sbxrun: left at once; what run " + runID + " leaves behind is removed by: sbxrun gc")
-				os.Exit(exitInterrupted)
 			}
 		}
 	}()
 	return ctx, in
+}
+
+// interrupted ends a command that had an error: where a signal came, with the exit status that says so.
+func interrupted(ctx context.Context, std stdio, err error) error {
+	if err == nil || !errors.Is(context.Cause(ctx), errInterrupted) {
+		return err
+	}
+	return ended(std, exitInterrupted, err)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"mvdan.cc/sh/v3/syntax"
 )
 
 // Values of --provider and --connection.
@@ -236,4 +237,21 @@ func (w *where) origin() string {
 		return "image " + w.image
 	}
 	return ""
+}
+
+// gcCommand is the command that removes what is left of this run: gc with all that was said of where it is. What the profile
+// says it finds there again.
+func (w *where) gcCommand() string {
+	command := "sbxrun gc"
+	for _, name := range []string{"profile", "provider", "kubeconfig", "context", "namespace"} {
+		if w.from[name].rank < byEnvironment || w.provider != kubernetesName && name != "profile" && name != "provider" {
+			continue
+		}
+		value, err := syntax.Quote(w.flags.Lookup(name).Value.String(), syntax.LangPOSIX)
+		if err != nil { // no shell could pass it on, so none has
+			continue
+		}
+		command += " --" + name + " " + value
+	}
+	return command
 }

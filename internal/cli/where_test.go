@@ -152,3 +152,28 @@ func TestProfilesAreOfTheRepository(t *testing.T) {
 		t.Errorf("found %s, %v", path, err)
 	}
 }
+
+// What a run leaves is removed by a gc that looks where the run was.
+func TestGCCommand(t *testing.T) {
+	tests := []struct{ name, flags, env, file, want string }{
+		{"this machine", "", "", "", "sbxrun gc"},
+		{"a cluster", "--provider kubernetes --template t", "", "", "sbxrun gc --provider kubernetes"},
+		{"which cluster", "--provider kubernetes --kubeconfig k8s/$lab --context c --namespace n", "", "",
+			"sbxrun gc --provider kubernetes --kubeconfig 'k8s/$lab' --context c --namespace n"},
+		{"by the environment", "", "SBXRUN_PROVIDER=kubernetes SBXRUN_NAMESPACE=n SBXRUN_IMAGE=i", "", "sbxrun gc --provider kubernetes --namespace n"},
+		{"by the default profile", "", "", twoProfiles, "sbxrun gc"},
+		{"by a profile", "--profile near --namespace n", "", twoProfiles, "sbxrun gc --profile near --namespace n"},
+		{"this machine, against the profile", "--provider local", "SBXRUN_NAMESPACE=n", twoProfiles, "sbxrun gc --provider local"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w, err := settle(t, tt.flags, tt.env, tt.file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := w.gcCommand(); got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}

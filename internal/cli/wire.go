@@ -20,6 +20,9 @@ import (
 // kubernetesJobs is how many samples are in flight on a cluster where nothing says: waiting is what they do most.
 const kubernetesJobs = 10
 
+// collectLimit is how long gc waits at most until what it deletes on a cluster is gone.
+const collectLimit = 5 * time.Minute
+
 // providerFlags say where sandboxes come from.
 type providerFlags struct {
 	where
@@ -154,6 +157,9 @@ func (f *providerFlags) describe(ctx context.Context, w io.Writer) {
 // collectGarbage removes what killed runs left, and names it and what it leaves because it may be a living run's.
 func (f *providerFlags) collectGarbage(ctx context.Context) (removed, living []string, err error) {
 	if f.provider == kubernetesName {
+		ctx, cancel := context.WithTimeoutCause(ctx, collectLimit, fmt.Errorf(
+			"gc has waited %v; where something holds an object, kubectl describe says what", collectLimit))
+		defer cancel()
 		return kubernetes.GC(ctx, f.cluster())
 	}
 	removed, err = local.GC(ctx)
