@@ -8,6 +8,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 )
@@ -58,7 +59,7 @@ func Path(exit int, stdout, stderr []byte) (string, error) {
 	switch exit {
 	case 0:
 		p := strings.TrimSuffix(string(stdout), "\n")
-		if !path.IsAbs(p) {
+		if !path.IsAbs(p) || len(p) > longestPath || strings.ContainsFunc(p, unicode.IsControl) { // code in the container may have replaced sh
 			return "", final(sandbox.KindInternal, fmt.Errorf("storing a file in the container answered %q instead of a path", Cut(p)))
 		}
 		return p, nil
@@ -76,11 +77,21 @@ func Path(exit int, stdout, stderr []byte) (string, error) {
 	return "", final(sandbox.KindInternal, fmt.Errorf("storing a file in the container ended with status %d: %s", exit, Cut(said)))
 }
 
-// Cut keeps a message that a container wrote to a length that people read.
+// longestPath is Linux's PATH_MAX.
+const longestPath = 4096
+
+// Cut makes of a message that a container wrote one that people can read: its beginning, without what would command
+// their terminal.
 func Cut(s string) string {
 	const most = 500
+	more := ""
 	if len(s) > most {
-		return s[:most] + "..."
+		s, more = s[:most], "..."
 	}
-	return s
+	return strings.Map(func(r rune) rune {
+		if r != '\n' && !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, "")) + more
 }

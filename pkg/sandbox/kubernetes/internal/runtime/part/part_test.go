@@ -104,6 +104,9 @@ func TestPath(t *testing.T) {
 		says           string
 	}{
 		{0, "p\n", "", sandbox.KindInternal, `"p" instead of a path`},
+		{0, "/tmp/p\x1b[2J\n", "", sandbox.KindInternal, "instead of a path"},
+		{0, "/" + strings.Repeat("x", 10_000), "", sandbox.KindInternal, "instead of a path"},
+		{1, "", "\x1b]0;evil\a", sandbox.KindInternal, "]0;evil "},
 		{noFolder, "", "no folder can be written\n", sandbox.KindUnsupported, "emptyDir"},
 		{notSaved, "", "cat: write error: No space left on device\n", sandbox.KindNoSpace, "No space left"},
 		{notSaved, "", "cat: -: Disk quota exceeded\n", sandbox.KindNoSpace, "quota"},

@@ -16,6 +16,7 @@ import (
 	processv1 "sigs.k8s.io/agent-sandbox/packages/sandboxd/spec/process/v1"
 
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/runtime/part"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/shell"
 )
 
@@ -43,6 +44,7 @@ func newLink(conn net.Conn, name string) (*link, error) {
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithNoProxy(), grpc.WithDisableServiceConfig(), grpc.WithDisableRetry(), grpc.WithUserAgent("sbxrun"),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(mostMessage), grpc.MaxCallSendMsgSize(mostMessage)),
+		grpc.WithMaxHeaderListSize(64<<10), // errors come in headers
 		// Only while a call waits: servers take offence at more.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
 	)
@@ -154,7 +156,7 @@ func (t *Transport) explain(op string, err error) error {
 	if err == nil || !ok {
 		return err
 	}
-	err = fmt.Errorf("sandboxd in pod %s: %w", t.target.Pod, err)
+	err = fmt.Errorf("sandboxd in pod %s: %s: %s", t.target.Pod, s.Code(), part.Cut(s.Message()))
 	switch s.Code() {
 	case codes.Unimplemented:
 		return t.final(op, sandbox.KindUnsupported, fmt.Errorf(

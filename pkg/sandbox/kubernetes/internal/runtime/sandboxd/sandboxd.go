@@ -77,7 +77,7 @@ func (t *Transport) Run(ctx context.Context, argv []string) (shell.Reply, error)
 		t.ran.Store(argv[0], true)
 	case missing && ran: // the same answer, but it cannot be the program
 		return reply, t.final("exec", sandbox.KindLost, fmt.Errorf(
-			"sandboxd cannot start commands in its root folder any more, which code in the sandbox has removed or closed: %w", err))
+			"sandboxd cannot start commands in its root folder any more, which code in the sandbox has removed or closed: %s", part.Cut(status.Convert(err).Message())))
 	case code == codes.NotFound:
 		return shell.Reply{Exit: 127, Stderr: []byte(status.Convert(err).Message())}, nil
 	case code == codes.PermissionDenied:
