@@ -58,7 +58,8 @@ func (s *Shell) exec(ctx context.Context, cmd sandbox.Command, stdout, stderr io
 		// What ran in the container ended its first process, or a limit did.
 		return sandbox.Result{Exit: 137, Signal: 9, SandboxDied: true, Duration: time.Since(r.began)}, nil
 	}
-	if err != nil && r.asked && s.gone("exec") == nil && !errors.Is(context.Cause(ctx), errReset) {
+	lost := err != nil && sandbox.KindOf(err) == sandbox.KindLost // nothing answers, or nothing is left to be killed
+	if err != nil && r.asked && !lost && s.gone("exec") == nil && !errors.Is(context.Cause(ctx), errReset) {
 		r.destroy(ctx)
 	}
 	if err == nil {

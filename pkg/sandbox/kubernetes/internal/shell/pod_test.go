@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -73,9 +74,6 @@ func newPod(t testing.TB, sh string) *pod {
 }
 
 func startPod(sh string) (*pod, error) {
-	if os.Geteuid() != 0 {
-		return nil, errors.New("the pods of this test are made with namespaces and an ordinary user: run it as root")
-	}
 	dir, err := os.MkdirTemp("", "shell-pod-")
 	if err != nil {
 		return nil, err
@@ -84,6 +82,12 @@ func startPod(sh string) (*pod, error) {
 	cmd.Env = []string{podVar + "=enter", "PATH=" + os.Getenv("PATH")}
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC, Pdeathsig: unix.SIGKILL,
+	}
+	if os.Geteuid() != 0 { // then the user of the test is that of the pod, in a namespace where it may mount
+		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: podUser, HostID: os.Geteuid(), Size: 1}}
+		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: podUser, HostID: os.Getegid(), Size: 1}}
+		cmd.SysProcAttr.AmbientCaps = []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_SYS_CHROOT}
 	}
 	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
@@ -130,6 +134,13 @@ func (p *pod) stop() {
 	_ = p.cmd.Process.Kill()
 	<-p.exited
 	p.client.CloseIdleConnections()
+	// What the test left may not be searchable.
+	_ = filepath.WalkDir(p.dir, func(name string, d os.DirEntry, _ error) error {
+		if d != nil && d.IsDir() {
+			_ = os.Chmod(name, 0o700)
+		}
+		return nil
+	})
 	_ = os.RemoveAll(p.dir)
 }
 
@@ -237,6 +248,7 @@ func servePod() error {
 
 // enterPod makes the root file system in dir, goes into it and becomes its first process.
 func enterPod(dir, sh string) error {
+	runtime.LockOSThread() // whose rights are those of what it executes at the end
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return err
 	}
@@ -263,6 +275,12 @@ func enterPod(dir, sh string) error {
 		if err := bind("/"+d, filepath.Join(dir, d)); err != nil {
 			return err
 		}
+	}
+	if err := os.Mkdir(filepath.Join(dir, "small"), 0o755); err != nil {
+		return err
+	}
+	if err := unix.Mount("small", filepath.Join(dir, "small"), "tmpfs", 0, "size=1m,mode=1777"); err != nil {
+		return err
 	}
 	// A control group of the pod's own, as far as its files go.
 	group := filepath.Join(dir, "sys/fs/cgroup")
@@ -321,14 +339,20 @@ func enterPod(dir, sh string) error {
 	if err := os.Chdir("/"); err != nil {
 		return err
 	}
-	if err := syscall.Setgroups(nil); err != nil {
-		return err
-	}
-	if err := syscall.Setgid(podUser); err != nil {
-		return err
-	}
-	if err := syscall.Setuid(podUser); err != nil {
-		return err
+	if os.Geteuid() == podUser {
+		if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
+			return err
+		}
+	} else {
+		if err := syscall.Setgroups(nil); err != nil {
+			return err
+		}
+		if err := syscall.Setgid(podUser); err != nil {
+			return err
+		}
+		if err := syscall.Setuid(podUser); err != nil {
+			return err
+		}
 	}
 	// A shell reaps, and the kernel keeps signals from inside away from a first process that does not handle them; dash does
 	// handle INT. What runs in the pod may kill the runtime, which in a real one is the first process.

@@ -9,6 +9,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -190,3 +191,71 @@ type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error)  { return 0, f.err }
 func (f failing) Write([]byte) (int, error) { return 0, f.err }
+
+// The container of a sandbox may be started anew, by a limit or since its first process ended: that is a result, and the end.
+func TestContainerRestarted(t *testing.T) {
+	restarted := &atomic.Bool{}
+	s := shell.New(shell.Options{ID: "restart", Transport: answering{newPod(t, "dash"), func(stdout []byte) []byte {
+		if f := bytes.SplitN(stdout, []byte(" "), 4); restarted.Load() && len(f) == 4 {
+			f[2] = append(f[2], '9') // when the first process was started
+			return bytes.Join(f, []byte(" "))
+		}
+		return stdout
+	}}})
+	if err := run(t, s, sandbox.Command{Argv: []string{"true"}}); err != nil {
+		t.Fatal(err)
+	}
+	var out watching
+	out.seen = func() { restarted.Store(true) }
+	res, err := s.Exec(t.Context(), sandbox.Command{Argv: []string{"sh", "-c", "echo up; sleep 100"}}, &out, nil)
+	if err != nil || !res.SandboxDied || res.Signal != 9 {
+		t.Errorf("%+v, %v, want a sandbox that died", res, err)
+	}
+	if err := run(t, s, sandbox.Command{Argv: []string{"true"}}); sandbox.KindOf(err) != sandbox.KindLost {
+		t.Errorf("afterwards: %v, want one of kind lost", err)
+	}
+}
+
+// answering changes answers.
+type answering struct {
+	*pod
+	change func([]byte) []byte
+}
+
+func (a answering) Run(ctx context.Context, argv []string) (shell.Reply, error) {
+	reply, err := a.pod.Run(ctx, argv)
+	reply.Stdout = a.change(reply.Stdout)
+	return reply, err
+}
+
+// watching tells of what is written.
+type watching struct{ seen func() }
+
+func (w *watching) Write(b []byte) (int, error) {
+	w.seen()
+	return len(b), nil
+}
+
+func TestNoRoom(t *testing.T) {
+	for _, sh := range shells {
+		t.Run(sh, func(t *testing.T) {
+			small := func(argv []string) []string { return slices.Concat([]string{"env", "TMPDIR=/small"}, argv) }
+			s := shell.New(shell.Options{ID: "small", Transport: rewriting{newPod(t, sh), small}})
+			res, err := s.Exec(t.Context(), sandbox.Command{Argv: []string{"sh", "-c", "yes; exit 3"}}, nil, io.Discard)
+			if err != nil || res.Limit != sandbox.LimitDisk || res.Exit == 0 {
+				t.Errorf("output that is stored nowhere: %+v, %v, want the limit %q", res, err, sandbox.LimitDisk)
+			}
+			if got := dump(t, s, "rm /small/.sbxrun/x/*/1; echo room"); got != "room\n" {
+				t.Errorf("printed %q", got)
+			}
+			big := io.MultiReader(strings.NewReader(strings.Repeat("x", 5<<20))) // of unknown length: in parts
+			_, err = s.Exec(t.Context(), sandbox.Command{Argv: []string{"sha256sum"}, Stdin: big}, nil, nil)
+			if sandbox.KindOf(err) != sandbox.KindNoSpace {
+				t.Errorf("stdin for which there is no room: %v, want one of kind no space", err)
+			}
+			if err := run(t, s, sandbox.Command{Argv: []string{"true"}}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

@@ -19,6 +19,6 @@ else
 	else
 		say denied
 	fi
-	[ "$M" ] && chmod "$M" "$N"
+	[ "$M" ] && chmod "$M" "$N" 2>/dev/null
 fi
 echo .

@@ -25,6 +25,7 @@ kall
 } 2>/dev/null
 x=
 [ "$h" = 0 ] || x="$h processes cannot be killed"
+exec 2>/dev/null
 for d in ${W:+"$W"} "$S/tmp" "$S/x"; do
 	[ -d "$d" ] && [ -w "$d" ] && [ ! "$(ls -A "$d")" ] || x="$d cannot be emptied"
 done

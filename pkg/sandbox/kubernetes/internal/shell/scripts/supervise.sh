@@ -109,8 +109,8 @@ watch() {
 		k=$((k + 1)) z=50 # no more, since bash may miss a signal that comes just before its wait
 		if [ "$K" ]; then
 			case $k in
-			?) z=1 ;;
-			??) z=3 ;;
+			1) z=8 ;; # nothing is to be done before
+			? | ??) z=3 ;;
 			*) z=10 ;;
 			esac
 		fi
@@ -188,13 +188,15 @@ feed() {
 look $$
 echo "$$ $bt" >"$D/pid"
 shift 3
-[ $# -gt 0 ] && (
-	for i; do
-		set -- "$@" "$S/x/$i/"*
-		shift
-	done
-	exec rm -f "$@"
-) &
+if [ $# -gt 0 ]; then
+	(
+		for i; do
+			set -- "$@" "$S/x/$i/"*
+			shift
+		done
+		exec rm -f "$@"
+	) &
+fi
 . "$D/spec"
 ulimit -S -m "$N" 2>/dev/null
 mkfifo "$D/p1" "$D/p2" ${F:+"$D/p0"} || fin fail "mkfifo did not work in $D: is there room?"
