@@ -59,6 +59,7 @@ var bans = []struct {
 }{
 	{"k8s.io/client-go", []string{"pkg/sandbox/kubernetes/..."}, "the client of Kubernetes is large; it belongs in the Kubernetes provider alone"},
 	{"k8s.io/api", []string{"pkg/sandbox/kubernetes/..."}, "as client-go"},
+	{"k8s.io/streaming", []string{"pkg/sandbox/kubernetes/..."}, "as client-go"},
 	{"sigs.k8s.io/agent-sandbox", []string{"pkg/sandbox/kubernetes/..."}, "as client-go"},
 	{"google.golang.org/grpc", []string{"pkg/sandbox/kubernetes/..."}, "as client-go"},
 	{"github.com/hashicorp/go-retryablehttp", []string{"pkg/sandbox/kubernetes/..."}, "as client-go"},
