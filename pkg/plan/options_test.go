@@ -190,7 +190,7 @@ func TestSandboxSpec(t *testing.T) {
 		return val
 	}
 	p := &Plan{Recipe: &recipe.Recipe{Path: "r.yaml", Dir: "/recipes"}}
-	env := expr.Env{"case": map[string]any{"mem": "64Mi", "image": "busybox", "n": 3}}
+	env := expr.Env{"case": map[string]any{"mem": "64Mi", "image": "busybox", "n": 3, "none": ""}}
 	full := recipe.Sandbox{
 		Name: "web", Network: "case", Isolation: "namespaces", Runtime: "exec", Port: 8080,
 		WarmPool: text("pool"), Template: text("t"), Image: text("${{ case.image }}:1"), Spec: value(map[string]any{"n": "${{ case.n }}"}),
@@ -217,6 +217,7 @@ func TestSandboxSpec(t *testing.T) {
 		want string
 	}{
 		{recipe.Sandbox{Name: "x", Pos: recipe.Pos{Line: 3, Column: 5}, Limits: recipe.Limits{PIDs: text("many")}}, `r.yaml:3:5: sandbox x: limits.pids: "many" is no quantity`},
+		{recipe.Sandbox{Name: "x", Image: text("${{ case.none }}")}, "sandbox x: warmpool, template, image or spec is empty"},
 		{recipe.Sandbox{Name: "x", Image: text("${{ case.n.x }}")}, `sandbox x: image: case.n.x: a number has no field "x"`},
 		{recipe.Sandbox{Name: "x", Labels: value("${{ case.n }}")}, "labels: a map is needed, got a number"},
 		{recipe.Sandbox{Name: "x", Mounts: []recipe.Mount{{Src: text("a"), Dst: text("b")}}}, "local.mounts[0].dst: b must be an absolute path"},

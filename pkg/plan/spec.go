@@ -32,6 +32,10 @@ func (p *Plan) SandboxSpec(sb recipe.Sandbox, env expr.Env) (sandbox.Spec, error
 			Volumes:        e.json("volumes", sb.Volumes),
 		},
 	}
+	if from := &spec.Cluster; e.err == nil && (sb.WarmPool != nil || sb.Template != nil || sb.Image != nil || sb.Spec != nil) &&
+		from.WarmPool == "" && from.Template == "" && from.Image == "" && len(from.Spec) == 0 {
+		e.err = errors.New("warmpool, template, image or spec is empty, and no other one takes its place")
+	}
 	if e.err == nil {
 		spec.Limits, e.err = limits(sb.Limits, env)
 	}
