@@ -34,8 +34,12 @@ func (c *Console) final(r *Report, reports []string) string {
 	}
 	c.list(&b, c.style.yellow("warning"), shown, r.OtherWarnings)
 	c.list(&b, c.style.red("left behind"), r.Left, r.OtherLeft)
-	if len(r.Left) > 0 {
-		b.WriteString("sbxrun gc removes what is left behind\n")
+	if len(r.Left) > 0 && len(r.Runs) > 0 {
+		gc := "sbxrun gc"
+		if provider := r.Runs[0].Provider; provider != "local" {
+			gc += " --provider " + short(provider)
+		}
+		b.WriteString(gc + " removes what is left behind\n")
 	}
 	if !c.Quiet {
 		c.list(&b, "updated", r.Updated, 0)
