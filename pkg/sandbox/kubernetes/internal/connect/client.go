@@ -94,6 +94,10 @@ func (a *annotated) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, a.explain(req, err)
 	}
+	if resp.StatusCode == http.StatusSwitchingProtocols { // nothing ends a Read from it any more, no deadline either
+		_ = resp.Body.Close()
+		return nil, fmt.Errorf("%s answers in another protocol (101), which nobody asked for", req.URL.Host)
+	}
 	return resp, nil
 }
 
