@@ -4,6 +4,10 @@ package e2e
 
 import (
 	"context"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
@@ -11,61 +15,84 @@ import (
 	"github.com/sbxrun/sbxrun/pkg/sandbox/sandboxtest"
 )
 
-// smoke are the themes of the suite that a way to a sandbox can break by itself; whether a shell keeps its promises is
-// the same on every way, and is checked on one for each runtime.
-var smoke = []string{"streams", "argv", "bulk", "concurrent"}
+// A combination is a connection and a runtime, the pool whose sandboxes have it, and the themes of the suite, "" for all. A
+// connection can break streams, long answers and cancelling by itself; whether a shell keeps its promises is the same over
+// all of them, and is checked over one for each runtime.
+type combination struct{ mode, runtime, pool, themes string }
 
-// combination is a connection and a runtime, in a warm pool of this name.
-type combination struct {
-	mode, runtime, pool string
-	themes              []string // nil: the whole suite
-}
+const smoke = "argv streams cancel"
 
 var combinations = []combination{
-	{"tunnel", "python", "python", nil},
-	{"tunnel", "exec", "plain", nil},
-	{"tunnel", "sandboxd", "sandboxd", nil},
+	{"tunnel", "python", "python", ""},
+	{"tunnel", "exec", "plain", ""},
+	{"tunnel", "sandboxd", "sandboxd", ""},
 	{"gateway", "python", "python", smoke},
 	{"gateway-tls", "python", "python", smoke},
 	{"direct", "python", "python", smoke},
 }
 
-// TestConformance is the suite of all providers, over each way to a sandbox.
+// insideCombinations are those that only a pod can have. TestDeploy runs them there.
+var insideCombinations = []combination{
+	{"pod-ip", "python", "python", smoke},
+	{"pod-ip", "exec", "plain", smoke},
+	{"pod-ip", "sandboxd", "sandboxd", smoke},
+	{"dns", "python", "service", smoke},
+}
+
+// Of a process that runs the suite, and nothing else: MODE RUNTIME POOL THEME..., and the namespace of the pool.
+const suiteVar, suiteNamespaceVar = "SBXRUN_E2E_SUITE", "SBXRUN_E2E_SUITE_NAMESPACE"
+
+func (c combination) String() string {
+	return strings.TrimSpace(strings.Join([]string{c.mode, c.runtime, c.pool, c.themes}, " "))
+}
+
+// TestConformance is the suite of all providers over each combination, each in a process of its own: it waits for pods most
+// of the time, and measures the process that it runs in.
 func TestConformance(t *testing.T) {
-	w := newWorld(t, "python", 3)
+	w := newWorld(t, "python", 3, "plain", 2, "sandboxd", 2)
 	t.Cleanup(func() { w.clean() })
 	for _, c := range combinations {
 		t.Run(c.mode+"/"+c.runtime, func(t *testing.T) {
-			if c.pool != "python" {
-				sub := *w
-				sub.t = t
-				sub.pool(c.pool, 3)
+			t.Parallel()
+			self, err := os.Executable()
+			if err != nil {
+				t.Fatal(err)
 			}
-			conform(t, w.name, c, outside)
+			cmd := exec.Command(self, "-test.run", "^TestSuite$")
+			cmd.Env = append(os.Environ(), suiteVar+"="+c.String(), suiteNamespaceVar+"="+w.name)
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("%v\n%s", err, out)
+			}
 		})
 	}
 }
 
-// conform runs the suite, or a part of it, in a namespace.
-func conform(t *testing.T, namespace string, c combination, modes []mode) {
+// TestSuite is what those processes run. There is nothing in it for others.
+func TestSuite(t *testing.T) {
+	fields := strings.Fields(os.Getenv(suiteVar))
+	if len(fields) == 0 {
+		return
+	}
+	modes := slices.Concat(outside, inPod)
+	mode := modes[slices.IndexFunc(modes, func(m mode) bool { return m.name == fields[0] })]
+	lacks := map[string]string{}
+	if len(fields) == 3 {
+		lacks["network/host is the host's network"] = "that would be a pod with hostNetwork, which is never asked for"
+	}
 	sandboxtest.Run(t, sandboxtest.Config{
 		Open: func(t *testing.T, run sandbox.Run) sandbox.Provider {
 			t.Helper()
-			o := kubernetes.Options{Run: run, Namespace: namespace}
-			for _, m := range modes {
-				if m.name == c.mode {
-					m.options(&o)
-				}
-			}
+			o := kubernetes.Options{Run: run, Namespace: os.Getenv(suiteNamespaceVar)}
+			mode.options(&o)
 			p, err := kubernetes.Open(context.Background(), o)
 			if err != nil {
 				t.Fatal(err)
 			}
 			return p
 		},
-		Spec:     sandbox.Spec{Cluster: sandbox.Cluster{WarmPool: c.pool, Runtime: c.runtime}},
-		Enforces: sandboxtest.Enforces{Files: true},
+		Spec:     sandbox.Spec{Cluster: sandbox.Cluster{WarmPool: fields[2], Runtime: fields[1]}},
 		Networks: []sandbox.Network{sandbox.NetworkHost},
-		Themes:   c.themes,
+		Themes:   fields[3:],
+		Lacks:    lacks,
 	})
 }

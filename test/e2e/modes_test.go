@@ -27,7 +27,7 @@ var outside = []mode{
 		func(o *kubernetes.Options) { o.Connection, o.APIURL = kubernetes.ConnectionDirect, set.url }},
 }
 
-// within are the modes of a pod.
+// inPod are the modes of a pod.
 var inPod = []mode{
 	{"pod-ip", func() []string { return []string{"--connection", "in-cluster", "--pod-ip"} },
 		func(o *kubernetes.Options) { o.Connection, o.PodIP = kubernetes.ConnectionInCluster, true }},

@@ -92,8 +92,8 @@ func (w *world) withToken(token string) string {
 // needed are the rights without which no run gets a sandbox; rare are those for what happens once in a while: an answer
 // that was lost, a Lease that has to be renewed.
 var (
-	needed  = slices.Concat(rights(extensions, "sandboxclaims", "create", "watch", "delete"), rights(coordination, "leases", "create", "delete"))
-	rare    = slices.Concat(rights(extensions, "sandboxclaims", "get", "list", "deletecollection"), rights(coordination, "leases", "get", "update"),
+	needed = slices.Concat(rights(extensions, "sandboxclaims", "create", "watch", "delete"), rights(coordination, "leases", "create", "delete"))
+	rare   = slices.Concat(rights(extensions, "sandboxclaims", "get", "list", "deletecollection"), rights(coordination, "leases", "get", "update"),
 		rights(extensions, "sandboxtemplates", "get"), rights(extensions, "sandboxwarmpools", "get"))
 	ownPool = rights(extensions, "sandboxwarmpools", "create", "delete")
 	podExec = rights("", "pods/exec", "create")
