@@ -76,13 +76,22 @@ func (p *Provider) Acquire(ctx context.Context, spec sandbox.Spec) (sandbox.Sand
 	defer cancel()
 	c, err := p.claims.Acquire(ctx, claim.Request{Spec: spec, Lifetime: p.opts.lifetime()})
 	if err != nil {
-		return nil, err
+		return nil, wrong(err)
 	}
 	b, err := p.open(ctx, c, spec)
 	if err != nil {
 		return nil, errors.Join(err, p.discard(ctx, c))
 	}
 	return b, nil
+}
+
+// wrong makes what the cluster or its types refuse in the recipe (a field that there is not, an invalid name) what it is for
+// whoever acquires: trying again does not help.
+func wrong(err error) error {
+	if e, ok := errors.AsType[*sandbox.Error](err); ok && e.Kind == sandbox.KindInvalid {
+		return &sandbox.Error{Op: e.Op, ID: e.ID, Kind: sandbox.KindUnsupported, Err: e.Err}
+	}
+	return err
 }
 
 // open makes a sandbox of a claim that is ready, and keeps it for Close.

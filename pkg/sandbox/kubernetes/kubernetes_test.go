@@ -171,6 +171,50 @@ func TestOpenWithoutAgentSandbox(t *testing.T) {
 	}
 }
 
+// A mistake in the recipe's spec is the same for every sample, and is found before anything is made.
+func TestAcquireWrongSpec(t *testing.T) {
+	o := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/apis/extensions.agents.x-k8s.io":
+			answer(w, map[string]any{"kind": "APIGroup", "apiVersion": "v1", "name": "extensions.agents.x-k8s.io",
+				"versions": []map[string]string{{"groupVersion": "extensions.agents.x-k8s.io/v1beta1", "version": "v1beta1"}}})
+		case strings.HasSuffix(r.URL.Path, "/leases") && r.Method == http.MethodPost:
+			var lease map[string]any
+			if err := json.NewDecoder(r.Body).Decode(&lease); err != nil {
+				t.Error(err)
+			}
+			lease["metadata"].(map[string]any)["uid"] = "u"
+			answer(w, lease)
+		case r.Method == http.MethodDelete:
+			answer(w, map[string]any{"kind": "Status", "apiVersion": "v1", "status": "Success"})
+		case r.Method == http.MethodPost:
+			t.Errorf("%s %s", r.Method, r.URL)
+			http.NotFound(w, r)
+		case r.URL.Query().Get("watch") != "":
+			<-r.Context().Done()
+		default:
+			answer(w, map[string]any{"kind": "SandboxClaimList", "apiVersion": "extensions.agents.x-k8s.io/v1beta1", "metadata": map[string]any{"resourceVersion": "1"}, "items": []any{}})
+		}
+	})
+	o.Run = sandbox.Run{ID: "r", Dir: t.TempDir(), Size: 1}
+	p, err := Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, c := range map[string]sandbox.Cluster{
+		"containrs": {Spec: []byte(`{"podTemplate":{"spec":{"containrs":[]}}}`)},
+		"claimm":    {WarmPool: "w", Volumes: []byte(`[{"claimm":1}]`)},
+	} {
+		_, err = p.Acquire(t.Context(), sandbox.Spec{Name: "a", Cluster: c})
+		if sandbox.KindOf(err) != sandbox.KindUnsupported || !strings.Contains(err.Error(), what) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if err := p.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 // Examine names what the user may not do, by feature; without claims there are no sandboxes.
 func TestPermissions(t *testing.T) {
 	type review struct {

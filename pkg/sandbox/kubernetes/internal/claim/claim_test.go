@@ -287,6 +287,9 @@ func TestAcquireRefused(t *testing.T) {
 		{"no template", func(f *fake) { f.condition = condition("TemplateNotFound", "") },
 			Request{Spec: sandbox.Spec{Cluster: sandbox.Cluster{Template: "t"}}}, sandbox.KindUnsupported, []string{`no template "t"`, "none at all"}},
 		{"conflict", func(f *fake) { f.condition = condition("ReconcilerError", "metadata override conflict: label") }, warm, sandbox.KindUnsupported, []string{"override conflict"}},
+		{"invalid pod", func(f *fake) {
+			f.condition = condition("ReconcilerError", `Error seen: Pod "p" is invalid: spec.containers[0].name: Invalid value: "A_b"`)
+		}, warm, sandbox.KindUnsupported, []string{`Invalid value: "A_b"`}},
 		{"pod failed", func(f *fake) { f.condition = condition("PodFailed", "Pod failed") }, warm, sandbox.KindUnavailable, []string{"ended before it was ready"}},
 		{"nothing said", nil, Request{}, sandbox.KindUnsupported, []string{"--warmpool"}},
 		{"two said", nil, Request{Spec: sandbox.Spec{Cluster: sandbox.Cluster{WarmPool: "a", Image: "b"}}}, sandbox.KindUnsupported, []string{"only one"}},

@@ -30,7 +30,7 @@ const (
 )
 
 // hopeless are parts of messages of errors that the controller tries again and again in vain.
-var hopeless = []string{"metadata override conflict", "violates PodSecurity", "is not controlled by claim"}
+var hopeless = []string{"metadata override conflict", "violates PodSecurity", "is not controlled by claim", " is invalid: "}
 
 func missing(c *v1beta1.SandboxClaim) bool {
 	r := readiness(c)
