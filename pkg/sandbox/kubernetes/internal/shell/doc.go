@@ -45,6 +45,7 @@
 //	  why      the first reason to kill it: timeout, output, disk, kill; stop: the end of its grace
 //	  rc       exists once the main process has ended
 //	  end      STATUS SIGNAL WHY HUNDREDTHS OOM: how
+//	  room     is given up for why and end where a disk is full
 //
 // Files of commands that are over go with a later start. A command's output lies there until then.
 //

@@ -206,8 +206,13 @@ func (r *run) start(ctx context.Context) (answer, error) {
 		_, blocks := o.ask()
 		args = append(args, number(blocks))
 	}
-	args = append(args, r.spec, r.in, r.part, r.script)
-	return r.s.call(ctx, "start", append(args, r.s.takeFinished()...)...)
+	finished, now := r.s.takeFinished()
+	clean := ""
+	if now {
+		clean = "1"
+	}
+	args = append(args, r.spec, r.in, r.part, r.script, clean)
+	return r.s.call(ctx, "start", append(args, finished...)...)
 }
 
 func (r *run) poll(ctx context.Context, wait time.Duration) (answer, error) {

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -86,17 +87,16 @@ func (s *Shell) nextID() string {
 	return s.epoch + "-" + strconv.FormatUint(s.commands, 36)
 }
 
-// takeFinished returns ids whose files are not needed any more, once they are worth a process that removes them.
-func (s *Shell) takeFinished() []string {
+// takeFinished returns ids whose files are not needed any more, and whether that is worth a process that removes them.
+func (s *Shell) takeFinished() (ids []string, clean bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.finished) < 8 && s.litter < 1<<20 {
-		return nil
-	}
 	n := min(len(s.finished), 16)
-	ids := s.finished[:n:n]
-	s.finished, s.litter = s.finished[n:], 0
-	return ids
+	ids = slices.Clone(s.finished[:n])
+	if clean = n >= 8 || s.litter >= 1<<20; clean {
+		s.finished, s.litter = s.finished[n:], 0
+	}
+	return ids, clean
 }
 
 // finish notes that the files of a command, about so many bytes, are not needed any more.

@@ -245,7 +245,7 @@ func TestNoRoom(t *testing.T) {
 			if err != nil || res.Limit != sandbox.LimitDisk || res.Exit == 0 {
 				t.Errorf("output that is stored nowhere: %+v, %v, want the limit %q", res, err, sandbox.LimitDisk)
 			}
-			if got := dump(t, s, "rm /small/.sbxrun/x/*/1; echo room"); got != "room\n" {
+			if got := dump(t, s, "echo room"); got != "room\n" {
 				t.Errorf("printed %q", got)
 			}
 			big := io.MultiReader(strings.NewReader(strings.Repeat("x", 5<<20))) // of unknown length: in parts

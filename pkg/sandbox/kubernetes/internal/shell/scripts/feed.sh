@@ -6,6 +6,7 @@ if [ -d "$D" ] && [ ! -s "$D/end" ]; then
 	[ -s "$D/fed" ] && read -r f <"$D/fed"
 	if [ "$6" ] && [ "$3" -gt "${f:-0}" ] && [ ! -e "$D/i$3" ]; then
 		load "$D/t$3" "$6" 2>/dev/null && mv -f "$D/t$3" "$D/i$3" || {
+			rm -f "$D/t$3"
 			say fail "stdin could not be put into $D: is there room?"
 			echo .
 			exit

@@ -10,9 +10,19 @@ rel() {
 	K=
 }
 
+# note FILE TEXT: writes it, if need be with the room that was kept for that.
+note() {
+	echo "$2" >"$D/$1"
+	[ -s "$D/$1" ] || {
+		: >"$D/room"
+		echo "$2" >"$D/$1"
+	}
+} 2>/dev/null
+
 # fin STATUS...: records the end, and sees to what a stop has left.
 fin() {
-	echo "$* ." >"$D/end"
+	note end "$* ."
+	: >"$D/room"
 	if [ -s "$D/stop" ]; then
 		rel
 		read -r e <"$D/stop"
@@ -66,7 +76,7 @@ oom() {
 
 # why REASON: the first one counts.
 why() {
-	(set -C; echo "$1" >"$D/why") 2>/dev/null
+	(set -C; : >"$D/why") 2>/dev/null && note why "$1"
 }
 
 # collect STREAM: copies a stream into its file, up to the limit. It holds the pipe open, so that a command that floods it
@@ -199,6 +209,7 @@ if [ $# -gt 0 ]; then
 fi
 . "$D/spec"
 ulimit -S -m "$N" 2>/dev/null
+printf '%16384s' x >"$D/room"
 mkfifo "$D/p1" "$D/p2" ${F:+"$D/p0"} || fin fail "mkfifo did not work in $D: is there room?"
 : >"$D/1"
 : >"$D/2"
