@@ -106,7 +106,7 @@ func router(ctx context.Context, connector connect.Connector, namespace string) 
 		return "", err
 	}
 	if !strings.Contains(strings.ToLower(string(body)), "x-sandbox-id") {
-		return "", fmt.Errorf("%s answers %s, which is not the sandbox router", route.URL, answer.Status)
+		return "", fmt.Errorf("%s answers %d, which is not the sandbox router", route.URL, answer.StatusCode)
 	}
 	return "the router answers at " + route.URL, nil
 }

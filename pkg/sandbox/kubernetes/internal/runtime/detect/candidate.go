@@ -134,7 +134,7 @@ func health(ctx context.Context, c connect.Connector, t connect.Target) (string,
 	if err != nil {
 		return "", way(err)
 	}
-	answers := fmt.Sprintf("GET %s/ answers %s %s", route.URL, resp.Status, part.Cut(string(body)))
+	answers := fmt.Sprintf("GET %s/ answers %d %s", route.URL, resp.StatusCode, part.Cut(string(body)))
 	if strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") {
 		return "", way(errors.New(answers + ", a web page: this is no sandbox router"))
 	}
