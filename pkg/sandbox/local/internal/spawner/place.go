@@ -2,6 +2,7 @@ package spawner
 
 import (
 	"path"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -46,18 +47,8 @@ func (b *box) placeFile(e wire.Entry, content []byte) error {
 		}
 		return err
 	}
-	for d := range parents("/" + e.Name) {
-		d = d[1:]
-		err := unix.Mkdirat(b.disk, d, 0o755)
-		if err == nil {
-			err = unix.Fchownat(b.disk, d, b.slot.uid, b.slot.gid, unix.AT_SYMLINK_NOFOLLOW)
-		}
-		if err != nil && err != unix.EEXIST {
-			return fail(d, err)
-		}
-	}
 	parent, base := path.Split(e.Name)
-	dir, err := unix.Openat2(b.disk, path.Clean(parent), &inside)
+	dir, err := b.placeFolder(path.Clean(parent))
 	if err != nil {
 		return fail(path.Clean(parent), err)
 	}
@@ -84,6 +75,33 @@ func (b *box) placeFile(e wire.Entry, content []byte) error {
 		err = unix.Fchmod(fd, e.Mode)
 	}
 	return fail(e.Name, err)
+}
+
+// placeFolder opens a folder of the workspace, which it makes if need be. It takes each step from the folder before: there
+// may be symlinks, which lead the spawner to the files of the host.
+func (b *box) placeFolder(name string) (dir int, err error) {
+	if dir, err = unix.Openat2(b.disk, ".", &inside); err != nil {
+		return -1, err
+	}
+	if name == "." {
+		return dir, nil
+	}
+	for part := range strings.SplitSeq(name, "/") {
+		next := -1
+		err = unix.Mkdirat(dir, part, 0o755)
+		if err == nil {
+			err = unix.Fchownat(dir, part, b.slot.uid, b.slot.gid, unix.AT_SYMLINK_NOFOLLOW)
+		}
+		if err == nil || err == unix.EEXIST {
+			next, err = unix.Openat2(dir, part, &inside)
+		}
+		unix.Close(dir)
+		if err != nil {
+			return -1, err
+		}
+		dir = next
+	}
+	return dir, nil
 }
 
 // contentFile returns a file in memory, to be read from its beginning.

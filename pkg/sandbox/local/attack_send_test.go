@@ -1,0 +1,95 @@
+package local
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/sbxrun/sbxrun/pkg/sandbox"
+)
+
+// tarOf returns a tar of entries, of which files hold their own name.
+func tarOf(t *testing.T, entries ...tar.Header) *bytes.Buffer {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, h := range entries {
+		h.Mode = 0o644
+		content := ""
+		if h.Typeflag == tar.TypeReg {
+			content = h.Name
+		}
+		h.Size = int64(len(content))
+		if err := w.WriteHeader(&h); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write([]byte(content)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return &b
+}
+
+// Nothing is made outside of the sandbox by a file whose path leads through a symlink that came before it, in the same tar
+// or an earlier one, before a command has run and after.
+func TestAttackSentLink(t *testing.T) {
+	ctx := context.Background()
+	host := t.TempDir()
+	if err := os.Chmod(host, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	file := func(name string) tar.Header { return tar.Header{Typeflag: tar.TypeReg, Name: name} }
+	link := func(target string) tar.Header {
+		return tar.Header{Typeflag: tar.TypeSymlink, Name: "link", Linkname: target}
+	}
+	var many []tar.Header // so many that what follows is sent apart
+	for i := range batchEntries - 1 {
+		many = append(many, file(fmt.Sprintf("many/%d", i)))
+	}
+	for _, tt := range []struct {
+		name string
+		tars [][]tar.Header
+	}{
+		{"an earlier tar", [][]tar.Header{{link(host)}, {file("link/made/file")}}},
+		{"the same tar", [][]tar.Header{append(append([]tar.Header{link(host)}, many...), file("link/made/file"))}},
+		{"out of the workspace", [][]tar.Header{{link("../tmp")}, {file("link/made/file")}}},
+		{"directly", [][]tar.Header{{link(host)}, {file("link/file")}}},
+	} {
+		for _, used := range []bool{false, true} {
+			sb := acquire(t, sandbox.Spec{})
+			if used {
+				if _, err := sb.Exec(ctx, sandbox.Command{Argv: []string{"true"}}, nil, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var err error
+			for _, entries := range tt.tars {
+				if err != nil {
+					t.Fatalf("%s: the link: %v", tt.name, err)
+				}
+				err = sb.Send(ctx, ".", tarOf(t, entries...))
+			}
+			if sandbox.KindOf(err) != sandbox.KindInvalid {
+				t.Errorf("%s, used %t: %v", tt.name, used, err)
+			}
+			if made, err := os.ReadDir(host); err != nil || len(made) > 0 {
+				t.Fatalf("%s, used %t: on the host are %v, %v", tt.name, used, made, err)
+			}
+			if used {
+				continue // what the sandbox may do itself it may do
+			}
+			res, err := sb.Exec(ctx, sandbox.Command{Argv: []string{"test", "!", "-e", "/tmp/made"}}, nil, nil)
+			if err != nil || res.Exit != 0 {
+				t.Errorf("%s: something was made in /tmp: %+v, %v", tt.name, res, err)
+			}
+		}
+	}
+}
+
+func TestAttackSentLinkAsOrdinaryUser(t *testing.T) { asOrdinaryUser(t, "TestAttackSentLink") }
