@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
 	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/shell"
@@ -37,7 +38,7 @@ func TestMain(m *testing.M) {
 	case "serve":
 		check(servePod())
 	default:
-		os.Exit(m.Run())
+		goleak.VerifyTestMain(m)
 	}
 }
 
