@@ -3,14 +3,17 @@
 //
 // Nothing has happened means that no socket is left, that no packet was ever sent, not even to the loopback device, and
 // that every count of the network's protocols is what it is in a namespace that was just made. So there is no connection
-// that lingers, no route or address learned, and nothing to be read of who was there before. Whether processes that were
-// in a namespace have ended is the caller's to know; that they could not configure it, too.
+// that lingers, no route or address learned, and nothing to be read of who was there before. What shows only later is
+// waited for. Whether processes that were in a namespace have ended is the caller's to know; that they could not configure
+// it, too.
 package netkeep
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -38,7 +41,7 @@ func Of(pid int) (*Namespace, error) {
 	}
 	for i, name := range evidence {
 		fd, err := unix.Open(fmt.Sprintf("/proc/%d/net/%s", pid, name), unix.O_RDONLY|unix.O_CLOEXEC, 0)
-		if err == unix.ENOENT && i >= optional {
+		if errors.Is(err, unix.ENOENT) && i >= optional {
 			continue
 		}
 		if err == nil {
@@ -114,11 +117,12 @@ func own(text []byte) []byte {
 
 // Spares are namespaces that wait to be used again.
 type Spares struct {
-	mu   sync.Mutex
-	free []*Namespace
+	mu      sync.Mutex
+	free    []*Namespace
+	resting int // in Put
 }
 
-// maxFree bounds how many are kept.
+// maxFree bounds how many are kept, with those that rest.
 const maxFree = 64
 
 // Get returns one, or nil.
@@ -134,17 +138,32 @@ func (s *Spares) Get() *Namespace {
 	return ns
 }
 
-// Put takes a namespace whose processes have ended, to be kept if it is untouched and else closed.
+// settle is how long a namespace rests before it is looked at. Of a multicast group that was joined, and left by the end
+// of its socket, nothing is counted until the kernel reports it, two ticks of its clock later, and again up to a second
+// after that.
+const settle = 60 * time.Millisecond
+
+// Put takes a namespace whose processes have ended, to be kept if it is untouched and else closed, which takes a while.
 func (s *Spares) Put(ns *Namespace) {
-	if !ns.Untouched() {
-		ns.Close()
-		return
-	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.free) == maxFree {
+	room := s.resting+len(s.free) < maxFree
+	if room {
+		s.resting++
+	}
+	s.mu.Unlock()
+	if !room {
 		ns.Close()
 		return
 	}
-	s.free = append(s.free, ns)
+	time.Sleep(settle)
+	untouched := ns.Untouched()
+	s.mu.Lock()
+	s.resting--
+	if untouched {
+		s.free = append(s.free, ns)
+	}
+	s.mu.Unlock()
+	if !untouched {
+		ns.Close()
+	}
 }
