@@ -47,7 +47,12 @@ func (b *box) watchUse() {
 }
 
 // signalLargest kills the commands of a sandbox that uses too much memory: all of them, for want of knowing better.
-func (b *box) signalLargest() { _ = b.signalAll(unix.SIGKILL) }
+func (b *box) signalLargest() {
+	if b, err := b.server.find(b.id); err == nil { // it may be on its way down
+		defer b.users.Done()
+		_ = b.signalAll(unix.SIGKILL)
+	}
+}
 
 // apply adds the calls that limit a process itself.
 func (a *approx) apply(p *rawclone.Program, l sandbox.Limits, spread int) {
@@ -68,10 +73,7 @@ func (a *approx) apply(p *rawclone.Program, l sandbox.Limits, spread int) {
 // hits are how often limits struck so far.
 type hits struct{ ooms, pids int64 }
 
-func (b *box) hits() hits {
+func (b *box) hits() (hits, error) {
 	e, err := b.group.Events()
-	if err != nil {
-		e = cgroup.Events{}
-	}
-	return hits{e.OOMKills + b.approx.ooms.Load(), e.PIDsMax + b.approx.full.Load()}
+	return hits{e.OOMKills + b.approx.ooms.Load(), e.PIDsMax + b.approx.full.Load()}, err
 }

@@ -37,6 +37,9 @@ type box struct {
 	removal sync.Once
 	removed error
 
+	leaving bool           // under the server's mu: no request begins to use it any more
+	users   sync.WaitGroup // requests that use it; its descriptors and its group are others' afterwards
+
 	mu       sync.Mutex
 	released bool              // taken down by us, or about to be
 	used     bool              // a command was started, or about to be
@@ -45,14 +48,15 @@ type box struct {
 	bySeq    map[uint64]uint64 // their marks, by the sequence number of their request
 }
 
-// find returns a sandbox that was not released.
+// find returns a sandbox that was not released. It is there until the caller is done with it, see users.
 func (s *server) find(id string) (*box, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b := s.boxes[id]
-	if b == nil {
+	if b == nil || b.leaving {
 		return nil, kinded(sandbox.KindReleased, "the sandbox was released")
 	}
+	b.users.Add(1)
 	return b, nil
 }
 
@@ -95,20 +99,31 @@ func (b *box) remove() error {
 	return b.removed
 }
 
-// takeDown does not hold mu: init only ends when commands that have ended are waited for.
+// takeDown does not hold mu: init only ends when commands that have ended are waited for. Nothing is closed or given to
+// another sandbox while a request uses it: a command would run in the other one, or what that one does to its limits
+// would be told of this one.
 func (b *box) takeDown() error {
 	var errs []error
-	if b.init != 0 {
-		select {
-		case <-b.gone:
-		case <-time.After(removeTimeout):
-			errs = append(errs, fmt.Errorf("process %d of sandbox %s does not end", b.init, b.id))
+	b.server.mu.Lock()
+	b.leaving = true
+	b.server.mu.Unlock()
+	unused := make(chan struct{})
+	go func() {
+		defer close(unused)
+		b.users.Wait()
+		if b.init != 0 {
+			<-b.gone
 		}
-	}
-	for _, fd := range []int{b.pidfd, b.root, b.disk} {
-		if fd >= 0 {
-			unix.Close(fd)
+	}()
+	select {
+	case <-unused:
+		for _, fd := range []int{b.pidfd, b.root, b.disk} {
+			if fd >= 0 {
+				unix.Close(fd)
+			}
 		}
+	case <-time.After(removeTimeout):
+		errs = append(errs, fmt.Errorf("process %d of sandbox %s does not end", b.init, b.id))
 	}
 	if b.member != nil {
 		b.member.Leave()
@@ -139,8 +154,10 @@ func (b *box) takeDown() error {
 }
 
 func (s *server) release(id string) error {
-	b, err := s.find(id)
-	if err != nil {
+	s.mu.Lock()
+	b := s.boxes[id]
+	s.mu.Unlock()
+	if b == nil {
 		return nil // it is down already
 	}
 	return b.remove()

@@ -32,11 +32,16 @@ func (s *server) exec(seq uint64, req wire.Exec, files []int) (*wire.Ended, erro
 		wire.CloseAll(files)
 		return nil, err
 	}
+	defer b.users.Done()
 	st := &step{mark: b.newMark()}
 	b.mu.Lock()
 	b.used = true
 	b.mu.Unlock()
-	before := b.hits()
+	before, err := b.hits()
+	if err != nil { // its group may have had others, of which the counters tell too
+		wire.CloseAll(files)
+		return nil, fmt.Errorf("command: %w", err)
+	}
 	start := time.Now()
 	c, err := b.startStep(req, st, files)
 	wire.CloseAll(files)
@@ -90,9 +95,11 @@ func (s *server) started(seq uint64) {
 
 // struck says which limit of the sandbox was hit since before.
 func (b *box) struck(before hits, died bool) sandbox.Limit {
-	after := b.hits()
+	after, err := b.hits()
 	var full unix.Statfs_t
 	switch {
+	case err != nil:
+		return sandbox.LimitNone
 	case after.ooms > before.ooms:
 		return sandbox.LimitOOM
 	case after.pids > before.pids:

@@ -1,6 +1,7 @@
 package spawner
 
 import (
+	"errors"
 	"path"
 	"strings"
 
@@ -42,7 +43,7 @@ func (b *box) place(req wire.Send) (placed bool, err error) {
 
 func (b *box) placeFile(e wire.Entry, content []byte) error {
 	fail := func(name string, err error) error {
-		if errno, ok := err.(unix.Errno); ok {
+		if errno, ok := errors.AsType[unix.Errno](err); ok {
 			return &rawclone.Error{Name: name, Errno: errno}
 		}
 		return err
@@ -53,7 +54,7 @@ func (b *box) placeFile(e wire.Entry, content []byte) error {
 		return fail(path.Clean(parent), err)
 	}
 	defer unix.Close(dir)
-	if err := unix.Unlinkat(dir, base, 0); err != nil && err != unix.ENOENT {
+	if err := unix.Unlinkat(dir, base, 0); err != nil && !errors.Is(err, unix.ENOENT) {
 		return fail(e.Name, err)
 	}
 	fd, err := unix.Openat(dir, base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
@@ -63,7 +64,7 @@ func (b *box) placeFile(e wire.Entry, content []byte) error {
 	defer unix.Close(fd)
 	for len(content) > 0 && err == nil {
 		var n int
-		if n, err = unix.Write(fd, content); err == unix.EINTR {
+		if n, err = unix.Write(fd, content); errors.Is(err, unix.EINTR) {
 			err = nil
 		}
 		content = content[max(n, 0):]

@@ -26,6 +26,7 @@ func (s *server) send(seq uint64, req wire.Send, files []int) error {
 	if err != nil {
 		return err
 	}
+	defer b.users.Done()
 	if len(files) == 0 {
 		if placed, err := b.place(req); placed {
 			return b.sendError(err)
@@ -152,6 +153,7 @@ func (s *server) open(req wire.Open) ([]int, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer b.users.Done()
 	fd, err := unix.Openat2(b.root, req.Path, &unix.OpenHow{
 		Flags:   unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOFOLLOW | unix.O_CLOEXEC,
 		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_SYMLINKS,

@@ -36,6 +36,7 @@ func (s *server) signal(req wire.Signal) (int, error) {
 	if err != nil {
 		return 0, nil // released: nothing runs
 	}
+	defer b.users.Done()
 	if ch, ok := s.starting.Load(req.Exec); ok {
 		<-ch.(chan struct{})
 	}
@@ -188,6 +189,11 @@ func descendants(pids []int) []int {
 
 // processes lists what runs in the sandbox, without its first process.
 func (b *box) processes() []int {
+	select {
+	case <-b.gone: // and the number of init may be another's
+		return nil
+	default:
+	}
 	b.mu.Lock()
 	roots := []int{b.init}
 	for _, st := range b.steps {
