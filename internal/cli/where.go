@@ -242,7 +242,7 @@ func (w *where) origin() string {
 // gcCommand is the command that removes what is left of this run: gc with all that was said of where it is. What the profile
 // says it finds there again.
 func (w *where) gcCommand() string {
-	command := "sbxrun gc"
+	words := []string{"sbxrun gc"}
 	for _, name := range []string{"profile", "provider", "kubeconfig", "context", "namespace"} {
 		if w.from[name].rank < byEnvironment || w.provider != kubernetesName && name != "profile" && name != "provider" {
 			continue
@@ -251,7 +251,7 @@ func (w *where) gcCommand() string {
 		if err != nil { // no shell could pass it on, so none has
 			continue
 		}
-		command += " --" + name + " " + value
+		words = append(words, "--"+name+" "+value)
 	}
-	return command
+	return strings.Join(words, " ")
 }

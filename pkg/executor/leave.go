@@ -1,8 +1,8 @@
 package executor
 
 import (
-	"context"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -12,13 +12,14 @@ func (r *run) worker(work <-chan *sample) {
 	var before chan struct{}
 	for s := range work {
 		ended := make(chan struct{})
-		s.left, s.leave = context.WithCancel(context.Background())
+		s.left = make(chan struct{})
+		s.leave = sync.OnceFunc(func() { close(s.left) })
 		go func() {
 			defer close(ended)
 			defer s.leave()
 			r.start(s)
 		}()
-		<-s.left.Done()
+		<-s.left
 		if before != nil {
 			<-before
 		}

@@ -1,7 +1,6 @@
 package executor
 
 import (
-	"context"
 	"os"
 	"path"
 	"path/filepath"
@@ -21,9 +20,9 @@ type sample struct {
 	seq    int64  // in the run
 	made   time.Time
 	lease  *lease // of the first attempt
-	// left is done when the next sample may begin before this one has ended; leave makes it so.
-	left  context.Context
-	leave context.CancelFunc
+	// left is closed when the next sample may begin before this one has ended; leave closes it.
+	left  chan struct{}
+	leave func()
 	span  Span // nil: nothing was done for it yet
 }
 

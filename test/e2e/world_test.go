@@ -100,7 +100,7 @@ func (w *world) in(t *testing.T) *world { return &world{t, w.name, w.env} }
 // make makes one object, in the test's namespace where it has one.
 func (w *world) make(resource schema.GroupVersionResource, object *unstructured.Unstructured) {
 	w.t.Helper()
-	client := dynamic.ResourceInterface(api.Resource(resource).Namespace(cmp.Or(object.GetNamespace(), w.name)))
+	var client dynamic.ResourceInterface = api.Resource(resource).Namespace(cmp.Or(object.GetNamespace(), w.name))
 	cluster := resource == namespaces || resource == volumes
 	if cluster {
 		client = api.Resource(resource)

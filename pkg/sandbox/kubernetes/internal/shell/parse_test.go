@@ -11,11 +11,11 @@ import (
 
 func TestParse(t *testing.T) {
 	b64 := base64.StdEncoding.EncodeToString
-	a, err := parse([]byte("sbx1 7 123 end 0 0 - 12 0 .\n1 2\n"+b64([]byte("out"))+"\n2 0\n"+b64([]byte("er"))+"\n"+b64([]byte("ror"))+"\nfed 3\n.\n"), "7")
+	_, err := parse([]byte("sbx1 7 123 end 0 0 - 12 0 .\n1 2\n"+b64([]byte("out"))+"\n2 0\n"+b64([]byte("er"))+"\n"+b64([]byte("ror"))+"\nfed 3\n.\n"), "7")
 	if err == nil { // a base64 that was encoded in two pieces is not what any program writes
 		t.Error("padding in the middle is accepted")
 	}
-	a, err = parse([]byte("sbx1 7 123 end 0 0 - 12 0 .\n1 2\n"+b64([]byte("out"))+"\n2 0\n"+b64([]byte("error!"))[:4]+"\n"+b64([]byte("error!"))[4:]+"\nfed 3\n.\n"), "7")
+	a, err := parse([]byte("sbx1 7 123 end 0 0 - 12 0 .\n1 2\n"+b64([]byte("out"))+"\n2 0\n"+b64([]byte("error!"))[:4]+"\n"+b64([]byte("error!"))[4:]+"\nfed 3\n.\n"), "7")
 	if err != nil || a.state != stateEnd || a.text != "0 0 - 12 0 ." || a.boot != "123" || a.parts[1].block != 2 ||
 		string(a.parts[1].data) != "out" || string(a.parts[2].data) != "error!" || fed(a) != 3 || a.size != 9 {
 		t.Errorf("%+v, %v", a, err)
