@@ -5,10 +5,12 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/claim"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/connect"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/shell"
 )
 
@@ -19,9 +21,11 @@ const inspectTimeout = 10 * time.Second
 type box struct {
 	provider  *Provider
 	claim     *claim.Claim
+	target    connect.Target
 	transport transport
 	shell     *shell.Shell
 
+	died     atomic.Bool   // a command has said so
 	release  sync.Mutex    // one release at a time
 	released chan struct{} // closed when Release begins
 	once     sync.Once
@@ -34,8 +38,8 @@ var (
 	_ sandbox.Resettable = (*box)(nil)
 )
 
-func newBox(p *Provider, c *claim.Claim, t transport) *box {
-	b := &box{provider: p, claim: c, transport: t, released: make(chan struct{}), over: make(chan struct{})}
+func newBox(p *Provider, c *claim.Claim, target connect.Target, t transport) *box {
+	b := &box{provider: p, claim: c, target: target, transport: t, released: make(chan struct{}), over: make(chan struct{})}
 	b.shell = shell.New(shell.Options{
 		ID: c.Name, Transport: t, Gone: b.over, Cause: b.cause, Workspace: sandbox.Workspace,
 	})
@@ -74,28 +78,37 @@ func (b *box) Host() string {
 }
 
 // Exec runs a command. A pod that ended by itself, or for the memory or disk it took, is the command's result: the code
-// under test did that. A pod that somebody took away is an error.
+// under test did that; also a pod that stands and answers nothing. A pod that somebody took away, or that cannot be
+// reached, is an error.
 func (b *box) Exec(ctx context.Context, cmd sandbox.Command, stdout, stderr io.Writer) (sandbox.Result, error) {
-	start := time.Now()
+	start, dead := time.Now(), b.died.Load()
 	result, err := b.shell.Exec(ctx, cmd, stdout, stderr)
-	if err == nil || sandbox.KindOf(err) != sandbox.KindLost {
+	if result.SandboxDied {
+		b.died.Store(true)
+	}
+	if err == nil || sandbox.KindOf(err) != sandbox.KindLost || dead {
 		return result, err
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), inspectTimeout)
-	defer cancel()
-	if seen := b.claim.Inspect(ctx); seen != nil {
+	seen := b.inspect(ctx)
+	if seen != nil {
 		err = seen // which knows more of it
 	}
 	end := b.claim.End()
-	if !end.Died && !end.Disk {
+	switch {
+	case seen == nil && b.silenced(ctx):
+		end = claim.End{Died: true, Exit: 128 + 9}
+	case !end.Died && !end.Disk:
 		return result, err
 	}
+	b.died.Store(true)
 	result = sandbox.Result{Exit: end.Exit, SandboxDied: true, Duration: time.Since(start)}
 	switch {
 	case end.OOM:
 		result.Limit = sandbox.LimitOOM
 	case end.Disk:
 		result.Limit = sandbox.LimitDisk
+	case seen == nil && cmd.Timeout > 0 && result.Duration > cmd.Timeout:
+		result.Limit = sandbox.LimitTimeout
 	}
 	if end.Exit > 128 {
 		result.Signal = end.Exit - 128
@@ -103,12 +116,23 @@ func (b *box) Exec(ctx context.Context, cmd sandbox.Command, stdout, stderr io.W
 	return result, nil
 }
 
+// inspect says what the cluster knows of the sandbox's end, nil if nothing.
+func (b *box) inspect(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), inspectTimeout)
+	defer cancel()
+	return b.claim.Inspect(ctx)
+}
+
 func (b *box) Send(ctx context.Context, dir string, tar io.Reader) error {
-	return b.shell.Send(ctx, dir, tar)
+	return b.blame(ctx, "send", b.shell.Send(ctx, dir, tar))
 }
 
 func (b *box) Receive(ctx context.Context, globs []string) (io.ReadCloser, error) {
-	return b.shell.Receive(ctx, globs)
+	stream, err := b.shell.Receive(ctx, globs)
+	if err != nil {
+		return nil, b.blame(ctx, "receive", err)
+	}
+	return &received{stream, b, ctx}, nil
 }
 
 // Reset empties the sandbox for another sample and moves the time at which the cluster takes it down.

@@ -666,6 +666,45 @@ func TestNameTakenIsNotDeleted(t *testing.T) {
 	}
 }
 
+func TestStands(t *testing.T) {
+	f := newFake(t)
+	c := open(t, f, Options{})
+	cl := acquire(t, c, warm)
+	conditions := func(list ...string) (all []any) {
+		for i := 0; i < len(list); i += 2 {
+			all = append(all, object{"type": list[i], "status": list[i+1]})
+		}
+		return all
+	}
+	if cl.Stands(within(t)) {
+		t.Error("a pod that is not there stands")
+	}
+	f.set(func() { f.put("ADDED", "pods", object{"metadata": object{"name": cl.Pod}}) })
+	for name, test := range map[string]struct {
+		phase      string
+		conditions []any
+		want       bool
+	}{
+		"well":                {"Running", conditions("Ready", "True", "ContainersReady", "True"), true},
+		"its probe fails":     {"Running", conditions("Ready", "False", "ContainersReady", "False"), true},
+		"its node is away":    {"Running", conditions("Ready", "False", "ContainersReady", "True"), false},
+		"it is to be evicted": {"Running", conditions("Ready", "True", "ContainersReady", "True", "DisruptionTarget", "True"), false},
+		"it failed":           {"Failed", conditions("Ready", "False", "ContainersReady", "False"), false},
+	} {
+		f.edit("pods", cl.Pod, func(o object) { o["status"] = object{"phase": test.phase, "conditions": test.conditions} })
+		if got := cl.Stands(within(t)); got != test.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	f.edit("pods", cl.Pod, func(o object) { o["status"] = object{"phase": "Running"} })
+	f.set(func() { f.forbidden["get pods"] = true })
+	if cl.Stands(within(t)) {
+		t.Error("of a pod that may not be read nothing is known")
+	}
+	f.set(func() { f.forbidden = map[string]bool{} })
+	closed(t, c)
+}
+
 // Somebody who may make claims in the namespace can know the names and labels of a run's next ones.
 func TestObjectsThatWaitForTheRunAreNotTaken(t *testing.T) {
 	trap := object{labelRun: "r1", labelManaged: managed}

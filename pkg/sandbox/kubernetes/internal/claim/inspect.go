@@ -68,6 +68,23 @@ func (c *Claim) inspect(ctx context.Context) (reason string, end End) {
 	return c.died(pod)
 }
 
+// Stands says whether the pod runs on a node that is well; false where that cannot be read. A node that is away keeps what it
+// said last, but for Ready, which the control plane takes from its pods. One request.
+func (c *Claim) Stands(ctx context.Context) bool {
+	pods, err := c.claims.o.Cluster.Pods(c.Namespace)
+	if err != nil {
+		return false
+	}
+	pod, err := pods.Get(ctx, c.Pod, metav1.GetOptions{})
+	if err != nil || pod.DeletionTimestamp != nil || pod.Status.Phase != corev1.PodRunning {
+		return false
+	}
+	is := func(t corev1.PodConditionType) bool {
+		return slices.ContainsFunc(pod.Status.Conditions, func(p corev1.PodCondition) bool { return p.Type == t && p.Status == corev1.ConditionTrue })
+	}
+	return !is(corev1.DisruptionTarget) && is(corev1.PodReady) == is(corev1.ContainersReady)
+}
+
 // ownDisk are the kubelet's words for a pod that is evicted for its own limits, and not for its node's need.
 var ownDisk = []string{"ephemeral local storage usage exceeds", "exceeded its local ephemeral storage limit", "Usage of EmptyDir volume"}
 
