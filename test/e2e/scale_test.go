@@ -22,6 +22,7 @@ import (
 const twoHundred = `
 version: 1
 name: two-hundred
+sandboxes: {box: {warmpool: plain, runtime: exec}}
 cases: {file: cases.jsonl}
 steps:
 - run: |
@@ -50,7 +51,7 @@ func TestOwnTwoHundred(t *testing.T) {
 	cluster := mine(t)
 	w := newWorld(t, "plain", 8)
 	account := w.account("budget", slices.Concat(needed, rare, podExec))
-	s := w.startAs(account, w.twoHundred(), "--warmpool", "plain", "-j", "8").ends(0).verdict("passed", "")
+	s := w.startAs(account, w.twoHundred(), "-j", "8").ends(0).verdict("passed", "")
 	if n := len(s.rows()); n != 200 {
 		t.Errorf("%d results", n)
 	}
@@ -79,7 +80,7 @@ func TestKilled(t *testing.T) {
 	alive := w.start(recipe(t, "version: 1\nname: alive\nsteps: [{run: echo has-begun; sleep 600}]\n"), "--warmpool", "plain")
 	alive.awaits("has-begun")
 	keep := w.list(leases)[0].GetName()
-	s := w.start(w.twoHundred(), "--warmpool", "plain", "-j", "6")
+	s := w.start(w.twoHundred(), "-j", "6")
 	w.eventually("half of the results", func() error {
 		data, err := os.ReadFile(filepath.Join(s.dir, "results.jsonl"))
 		if n := strings.Count(string(data), "\n"); err == nil && n < 100 {
