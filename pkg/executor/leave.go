@@ -31,11 +31,12 @@ func (r *run) worker(work <-chan *sample) {
 }
 
 // leave makes room for the next sample if nobody can tell the difference: more sandboxes than run samples are welcome, as
-// those that are acquired ahead; this sample has passed, which stops nothing; what is left in its sandboxes reaches nothing
-// outside that the next one may want; and to take them down is work of this machine, not waiting.
+// where some are acquired ahead, but not both, which would be three times the pool; this sample has passed, which stops
+// nothing; what is left in its sandboxes reaches nothing outside that the next one may want; and to take them down is work
+// of this machine, not waiting.
 func (a *attempt) leave(boxes []*box) {
 	switch {
-	case a.run.plan.Pool.Warm >= 0 && a.run.plan.Pool.Warm < a.run.plan.Pool.Size:
+	case a.run.plan.Pool.Warm >= 0 || a.run.warm() > 0:
 	case len(a.run.layout.verify) > 0 || a.run.stock != nil || !a.run.pace.releasesQuickly():
 	case a.interrupted() || a.troubled() || a.trouble.reason != "" || a.failedIn(a.run.layout.steps) || a.failedIn(a.run.layout.finally):
 	case slices.ContainsFunc(boxes, func(b *box) bool { return b != nil && !a.run.confined(b.spec) }):
