@@ -126,7 +126,8 @@ func (b *box) start() error {
 		return fmt.Errorf("sandbox: %w", err)
 	}
 	go b.watch()
-	if b.spec.Network == sandbox.NetworkNone && b.net == nil {
+	// What watches a namespace are descriptors, of which the later half is left to sandboxes.
+	if b.spec.Network == sandbox.NetworkNone && b.net == nil && uint64(b.pidfd) < b.server.host.openFiles/2 {
 		b.net, _ = netkeep.Of(b.init) // without it the namespace is not used again
 	}
 	if b.root, err = unix.Open(fmt.Sprintf("/proc/%d/root", b.init), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
