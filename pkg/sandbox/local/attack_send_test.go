@@ -93,3 +93,23 @@ func TestAttackSentLink(t *testing.T) {
 }
 
 func TestAttackSentLinkAsOrdinaryUser(t *testing.T) { asOrdinaryUser(t, "TestAttackSentLink") }
+
+// Files count as memory of the sandbox, however small they are.
+func TestAttackSmallFiles(t *testing.T) {
+	ctx := context.Background()
+	sb := acquire(t, sandbox.Spec{Limits: sandbox.Limits{Memory: 16 << 20, Disk: 16 << 20}})
+	if !sb.(*Sandbox).p.cgroups.Enforces("memory") {
+		t.Skip("files are not charged without control groups")
+	}
+	var files []tar.Header // with a page each
+	for i := range 3600 {
+		files = append(files, tar.Header{Typeflag: tar.TypeReg, Name: fmt.Sprint(i)})
+	}
+	if err := sb.Send(ctx, ".", tarOf(t, files...)); err != nil {
+		t.Fatal(err)
+	}
+	res, err := sb.Exec(ctx, sandbox.Command{Argv: []string{"/usr/bin/python3", "-c", "b = bytearray(20 << 20)"}}, nil, nil)
+	if err != nil || res.Limit != sandbox.LimitOOM {
+		t.Errorf("%+v, %v: 34 MiB of 32", res, err)
+	}
+}

@@ -43,6 +43,7 @@ type box struct {
 	mu       sync.Mutex
 	released bool              // taken down by us, or about to be
 	used     bool              // a command was started, or about to be
+	placed   int64             // pages of files that place has made
 	steps    map[uint64]*step  // that run, by the sequence number of their request
 	marks    map[uint64]bool   // of all commands so far
 	bySeq    map[uint64]uint64 // their marks, by the sequence number of their request

@@ -2,6 +2,7 @@ package spawner
 
 import (
 	"errors"
+	"os"
 	"path"
 	"strings"
 
@@ -12,24 +13,32 @@ import (
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/wire"
 )
 
+// maxPlaced bounds the memory of a sandbox's files that is not charged to it.
+const maxPlaced = 1 << 20
+
+var pageSize = int64(os.Getpagesize())
+
 // place makes files in the workspace of a sandbox in which no command was started yet, as most files are made that a
 // recipe stages. Then nobody is there to be in the way, and a process inside would cost as much as the command itself. The
-// memory of the files, which are small, counts as the spawner's. It returns false where it is not for that; what mounts
-// bring into a workspace is others'.
+// memory of the files, which is at most maxPlaced, counts as the spawner's. It returns false where it is not for that; what
+// mounts bring into a workspace is others'.
 func (b *box) place(req wire.Send) (placed bool, err error) {
 	if absolute(req.Dir) != sandbox.Workspace || len(b.spec.Local.Mounts) > 0 {
 		return false, nil
 	}
+	var pages int64
 	for _, e := range req.Entries {
 		if e.Kind != wire.File || hasNUL(e.Name) {
 			return false, nil
 		}
+		pages += 1 + e.Size/pageSize // and the file itself, or its folder
 	}
 	b.mu.Lock() // as a command that is to be started does first
 	defer b.mu.Unlock()
-	if b.used || b.released {
+	if b.used || b.released || (b.placed+pages)*pageSize > maxPlaced {
 		return false, nil
 	}
+	b.placed += pages
 	content := req.Content
 	for _, e := range req.Entries {
 		n := min(e.Size, int64(len(content)))
