@@ -31,7 +31,7 @@ func (b *box) place(req wire.Send) (placed bool, err error) {
 		if e.Kind != wire.File || hasNUL(e.Name) {
 			return false, nil
 		}
-		pages += 1 + e.Size/pageSize // and the file itself, or its folder
+		pages += 1 + e.Size/pageSize + int64(strings.Count(e.Name, "/")) // also for the file itself and its folders
 	}
 	b.mu.Lock() // as a command that is to be started does first
 	defer b.mu.Unlock()
