@@ -5,11 +5,19 @@ if [ -d "$D" ] && [ ! -s "$D/end" ]; then
 	f=0
 	[ -s "$D/fed" ] && read -r f <"$D/fed"
 	if [ "$6" ] && [ "$3" -gt "${f:-0}" ] && [ ! -e "$D/i$3" ]; then
-		load "$D/t$3" "$6" 2>/dev/null && mv -f "$D/t$3" "$D/i$3" || {
-			rm -f "$D/t$3"
-			say fail "stdin could not be put into $D: is there room?"
-			echo .
-			exit
+		load "$D/t$n" "$6" 2>/dev/null && mv -f "$D/t$n" "$D/i$3" || {
+			rm -f "$D/t$n"
+			k=0 # the same request, sent twice, may be giving it at this moment
+			while [ ! -s "$D/end" ] && [ ! -e "$D/i$3" ] && [ "$3" -gt "${f:-0}" ] && [ "$k" -lt 20 ]; do
+				k=$((k + 1))
+				sleep .05 || sleep 1
+				[ -s "$D/fed" ] && read -r f <"$D/fed"
+			done
+			[ "$k" -lt 20 ] || {
+				say fail "stdin could not be put into $D: is there room?"
+				echo .
+				exit
+			}
 		}
 	fi
 	case $6 in @*) rm -f -- "${6#@}" ;; esac
