@@ -23,7 +23,11 @@ func (t *Transport) check(op string, a answer) error {
 	switch {
 	case a.status >= 500, a.status == http.StatusRequestTimeout, a.status == http.StatusTooManyRequests:
 		// The router's own time limits are among these: the command may well run on.
-		return fmt.Errorf("%s answered %d: %s", a.url, a.status, said)
+		hint := ""
+		if !t.worked.Load() {
+			hint = fmt.Sprintf(" (if no python runtime listens on port %d of the sandbox, correct the recipe's `runtime` and `port`)", t.target.Port)
+		}
+		return fmt.Errorf("%s answered %d: %s%s", a.url, a.status, said, hint)
 	case a.status == http.StatusUnauthorized, a.status == http.StatusForbidden:
 		return t.wrong(op, fmt.Errorf("%s does not let this in (%d): give a bearer token that it accepts with --token-file: %s", a.url, a.status, said))
 	case a.status == http.StatusBadRequest && !a.html():

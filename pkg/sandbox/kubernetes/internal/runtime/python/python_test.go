@@ -165,6 +165,22 @@ func TestAnswersOfOthers(t *testing.T) {
 	}
 }
 
+// A router that reaches nothing in a sandbox that never answered may mean that the recipe names the wrong port.
+func TestWrongPort(t *testing.T) {
+	r := newRuntime(t)
+	p := transport(t, r.URL)
+	for _, worked := range []bool{false, true} {
+		r.before = times(1, "/execute", badGateway)
+		_, err := p.Run(t.Context(), []string{"true"})
+		if err == nil || strings.Contains(err.Error(), "`runtime` and `port`") == worked {
+			t.Errorf("after answers %v: %v", worked, err)
+		}
+		if _, err := p.Run(t.Context(), []string{"true"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func endless(w http.ResponseWriter) {
 	_, _ = io.WriteString(w, `{"stdout": "`)
 	for range 20 {
