@@ -13,8 +13,12 @@ import (
 )
 
 const (
-	// lateness is how long after its time limit a command is left to its supervisor.
+	// lateness is how long after its time limit, or after KILL, a command is left to its supervisor.
 	lateness = 15 * time.Second
+	// transferTime is the time limit of the commands that move files: code in the sandbox may hold them up. A stream that is
+	// unpacked has a second more for each transferRate bytes.
+	transferTime = 10 * time.Minute
+	transferRate = 128 << 10
 	// killPatience bounds how long a cancelled call waits for the kill of its command.
 	killPatience = 15 * time.Second
 	// upPatience is how long a lock may be taken by a command whose supervisor is not up.
@@ -83,6 +87,7 @@ type run struct {
 
 	stopping atomic.Bool
 	killed   sandbox.Limit // killed from here, for this limit
+	struck   atomic.Int64  // hundredths of a second after began: when a KILL was answered; zero: not yet
 }
 
 // prepare makes the payloads. What does not fit into one request is uploaded.
@@ -150,7 +155,7 @@ func (r *run) run(ctx context.Context) (sandbox.Result, error) {
 		}
 		switch a.state {
 		case stateEnd:
-			if r.outs[0].more || r.outs[1].more {
+			if r.outs[0].more || r.outs[1].more { // which they are not unless something new came
 				a, err = r.poll(ctx, 0)
 				continue
 			}
@@ -164,10 +169,15 @@ func (r *run) run(ctx context.Context) (sandbox.Result, error) {
 			return sandbox.Result{}, errReset
 		default: // dead, or nothing is left of it: what ran in the sandbox did that
 			r.destroy(ctx)
-			return sandbox.Result{Exit: 137, Signal: 9, Duration: time.Since(r.began), Limit: r.killed, Stopped: r.stopping.Load()}, nil
+			return r.gone(r.killed), nil
+		}
+		if struck := r.struck.Load(); struck > 0 && time.Since(r.began) > time.Duration(struck)*10*time.Millisecond+lateness {
+			r.destroy(ctx) // its supervisor does not say that it is over, though nothing survives a KILL
+			return r.gone(r.killed), nil
 		}
 		if r.cmd.Timeout > 0 && time.Since(r.began) > r.cmd.Timeout+lateness {
-			return r.late(ctx)
+			r.destroy(ctx)
+			return r.gone(sandbox.LimitTimeout), nil
 		}
 		// Many small answers in a row are not hurried.
 		if quick++; a.size > 64<<10 {
@@ -226,7 +236,11 @@ func (r *run) poll(ctx context.Context, wait time.Duration) (answer, error) {
 
 // kill sends a signal to all that the command started. A command that has not started never will.
 func (r *run) kill(ctx context.Context, signal int, reason string, grace time.Duration) (answer, error) {
-	return r.s.call(ctx, "kill", r.id, number(r.mark), strconv.Itoa(signal), reason, number(hundredths(grace)))
+	a, err := r.s.call(ctx, "kill", r.id, number(r.mark), strconv.Itoa(signal), reason, number(hundredths(grace)))
+	if err == nil && signal == 9 {
+		r.struck.CompareAndSwap(0, hundredths(time.Since(r.began))+1)
+	}
+	return a, err
 }
 
 // destroy kills all that the command started though the call is over. Where that fails the sandbox's end is what helps.
@@ -236,10 +250,9 @@ func (r *run) destroy(ctx context.Context) {
 	_, _ = r.kill(ctx, 9, "kill", 0)
 }
 
-// late ends a command that its supervisor should have ended.
-func (r *run) late(ctx context.Context) (sandbox.Result, error) {
-	r.destroy(ctx)
-	return sandbox.Result{Exit: 137, Signal: 9, Limit: sandbox.LimitTimeout, Duration: time.Since(r.began), Stopped: r.stopping.Load()}, nil
+// gone is the result of a command that has no record of its end, or should have one.
+func (r *run) gone(limit sandbox.Limit) sandbox.Result {
+	return sandbox.Result{Exit: 137, Signal: 9, Limit: limit, Duration: time.Since(r.began), Stopped: r.stopping.Load()}
 }
 
 // result makes a Result of the record of the command's end.

@@ -99,7 +99,7 @@ func (f *fetcher) tar(ctx context.Context, names []string) (map[string]entry, er
 		dir = "/"
 	}
 	var packed bytes.Buffer
-	res, err := f.s.exec(ctx, sandbox.Command{Argv: []string{"sh"}, Script: []byte(script), Dir: dir, OutputLimit: packedBytes}, &packed, nil)
+	res, err := f.s.exec(ctx, sandbox.Command{Argv: []string{"sh"}, Script: []byte(script), Dir: dir, OutputLimit: packedBytes, Timeout: transferTime}, &packed, nil)
 	switch {
 	case err != nil:
 		return nil, err

@@ -2,9 +2,13 @@ package shell_test
 
 import (
 	"bytes"
+	"context"
+	"encoding/base64"
 	"fmt"
+	"io"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -52,6 +56,57 @@ func TestHostile(t *testing.T) {
 		})
 	}
 }
+
+// What holds its supervisor up, or answers in its place that it still runs, gains no time once it is killed, though it has no
+// time limit.
+func TestNothingOutlastsKill(t *testing.T) {
+	running := func(string) string { return "run\n1 0\nYWJj\n.\n" }
+	for name, c := range map[string]struct {
+		cmd    sandbox.Command
+		answer func(script string) string // nil: the pod's
+		want   sandbox.Result
+	}{
+		"supervisor stopped": {sandbox.Command{
+			Argv: []string{"sh", "-c", mine + "kill -STOP $(cut -d' ' -f1 ${d}pid); echo held; sleep 1000"}, Grace: time.Second,
+		}, nil, sandbox.Result{Exit: 137, Signal: 9, Stopped: true}},
+		"runs for ever":   {sandbox.Command{Argv: []string{"x"}, Grace: time.Second}, running, sandbox.Result{Exit: 137, Signal: 9, Stopped: true}},
+		"writes for ever": {sandbox.Command{Argv: []string{"x"}, OutputLimit: 1}, running, sandbox.Result{Exit: 137, Signal: 9, Limit: sandbox.LimitOutput}},
+		"says for ever that there is more": {sandbox.Command{Argv: []string{"x"}}, func(string) string {
+			return "end 0 0 - 1 0 .\n1 0\n" + base64.StdEncoding.EncodeToString(make([]byte, 2<<20)) + "\n.\n"
+		}, sandbox.Result{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var transport shell.Transport = lying(c.answer)
+			if c.answer == nil {
+				transport = newPod(t, "dash")
+			}
+			s := shell.New(shell.Options{ID: "held", Transport: transport})
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+			defer cancel()
+			var once sync.Once
+			stop := make(chan struct{})
+			if c.want.Stopped {
+				c.cmd.Stop = stop
+			}
+			out := &watching{seen: func() { once.Do(func() { close(stop) }) }}
+			res, err := s.Exec(ctx, c.cmd, out, io.Discard)
+			res.Duration = 0
+			if err != nil || res != c.want {
+				t.Errorf("%+v, %v, want %+v", res, err, c.want)
+			}
+		})
+	}
+}
+
+// lying answers what code in the sandbox made of it: the state, and what comes behind it. It gets the script.
+type lying func(script string) string
+
+func (l lying) Run(_ context.Context, argv []string) (shell.Reply, error) {
+	return shell.Reply{Stdout: []byte("sbx1 " + argv[4] + " 0 " + l(argv[2]))}, nil
+}
+
+func (lying) Upload(context.Context, string, []byte) (string, error) { return "/x", nil }
 
 // A flood between two looks is cut in the sandbox: the file never has much more than the limit.
 func TestFloodIsBounded(t *testing.T) {

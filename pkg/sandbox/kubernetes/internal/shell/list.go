@@ -104,7 +104,7 @@ func (l *listing) walk(ctx context.Context, absolute bool, bases []string, depth
 		return each(name, f)
 	}}
 	var said bytes.Buffer
-	res, err := l.s.exec(ctx, sandbox.Command{Argv: []string{"sh"}, Script: []byte(script.String()), Dir: dir, OutputLimit: 4 * maxNames}, p, &said)
+	res, err := l.s.exec(ctx, sandbox.Command{Argv: []string{"sh"}, Script: []byte(script.String()), Dir: dir, OutputLimit: 4 * maxNames, Timeout: transferTime}, p, &said)
 	switch {
 	case p.err != nil:
 		return p.err

@@ -18,7 +18,7 @@ type output struct {
 	seen   int64     // bytes that came
 	passed int64     // bytes of them for w
 	over   bool      // beyond its limit
-	more   bool      // the last answer was full
+	more   bool      // the last answer was full, and brought something new
 	err    error     // of w
 }
 
@@ -43,11 +43,12 @@ func (o *output) size() int64 {
 
 // take passes on what is new in a part. A part with a gap before it is not the one that was asked for.
 func (o *output) take(p part) {
-	o.more = len(p.data) == pollBytes
 	start := p.block * block
+	o.more = false
 	if o.unwanted() || start > o.seen || start+int64(len(p.data)) <= o.seen {
 		return
 	}
+	o.more = len(p.data) == pollBytes
 	b := p.data[o.seen-start:]
 	o.seen += int64(len(b))
 	if o.limit > 0 && o.passed+int64(len(b)) > o.limit {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 )
@@ -49,9 +50,13 @@ func (b *sending) flush(ctx context.Context, large *tar.Header, content io.Reade
 		script += "mkdir -p -- " + quote(dir) + " && cd -- " + quote(dir) + " || exit 66\n"
 	}
 	script += b.checks.String() + "tar -x -p -o -f - || exit\n" + b.after.String() + modes
+	limit := transferTime
+	if large != nil {
+		limit += time.Duration(large.Size/transferRate) * time.Second
+	}
 	var said bytes.Buffer
 	res, err := b.s.exec(ctx, sandbox.Command{
-		Argv: []string{"sh"}, Script: []byte(script), Stdin: stdin, OutputLimit: 64 << 10,
+		Argv: []string{"sh"}, Script: []byte(script), Stdin: stdin, OutputLimit: 64 << 10, Timeout: limit,
 	}, nil, &said)
 	if source != nil {
 		if cause := source.end(); cause != nil {

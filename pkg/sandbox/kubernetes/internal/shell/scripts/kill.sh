@@ -17,7 +17,13 @@ else
 			now
 		done
 	fi
-	[ "$4" = 9 ] && kall
+	if [ "$4" = 9 ]; then
+		kall
+		[ -s "$D/end" ] || { # the supervisor as well: it is stopped, or what else it does is not its work
+			B=$((B + 1024))
+			kall
+		}
+	fi
 fi
 tell
 echo .
