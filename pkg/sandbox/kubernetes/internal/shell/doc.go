@@ -17,6 +17,7 @@
 //	feed    gives a part of stdin; waits until the part before it has been read
 //	kill    sends a signal to all that a command started; a command that has not started never will
 //	read    a part of a file, made readable for that time where only its mode forbids it
+//	drop    removes uploads that nothing took
 //	reset   kills and removes everything
 //	probe   says what there is
 //

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -53,6 +54,7 @@ func (s *Shell) exec(ctx context.Context, cmd sandbox.Command, stdout, stderr io
 	}}
 	r.mark, _ = mark(s.marks.Add(1))
 	r.began = time.Now()
+	defer r.drop(ctx)
 	if err := r.prepare(ctx); err != nil {
 		return sandbox.Result{}, err
 	}
@@ -85,6 +87,7 @@ type run struct {
 
 	spec, in, part, script string // payloads
 
+	left     sync.Map // uploaded payloads that the sandbox has not taken yet
 	stopping atomic.Bool
 	killed   sandbox.Limit // killed from here, for this limit
 	struck   atomic.Int64  // hundredths of a second after began: when a KILL was answered; zero: not yet
@@ -101,7 +104,7 @@ func (r *run) prepare(ctx context.Context) error {
 		if len(data) > MaxPart {
 			return "", problem(sandbox.KindInvalid, "%s has %d bytes, and may have %d", what, len(data), MaxPart)
 		}
-		return r.s.upload(ctx, "sbx-"+r.id+"-"+what, data)
+		return r.upload(ctx, what, data)
 	}
 	r.stdin = newPump(r.cmd.Stdin)
 	first, all := r.stdin.first()
@@ -125,6 +128,30 @@ func (r *run) prepare(ctx context.Context) error {
 		r.part, err = pack("part", first)
 	}
 	return err
+}
+
+// upload makes a payload of data that is too much for a request.
+func (r *run) upload(ctx context.Context, what string, data []byte) (string, error) {
+	p, err := r.s.upload(ctx, "sbx-"+r.id+"-"+what, data)
+	if err == nil {
+		r.left.Store(p, nil)
+	}
+	return p, err
+}
+
+// drop removes uploads that the sandbox did not take: there may be secrets in them.
+func (r *run) drop(ctx context.Context) {
+	var paths []string
+	r.left.Range(func(p, _ any) bool {
+		paths = append(paths, strings.TrimPrefix(p.(string), "@"))
+		return true
+	})
+	if len(paths) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killPatience)
+	defer cancel()
+	_, _ = r.s.call(ctx, "drop", paths...) // where that fails, the reset or the sandbox's end removes them
 }
 
 // run starts the command and follows it to its end.
@@ -222,7 +249,13 @@ func (r *run) start(ctx context.Context) (answer, error) {
 		clean = "1"
 	}
 	args = append(args, r.spec, r.in, r.part, r.script, clean)
-	return r.s.call(ctx, "start", append(args, finished...)...)
+	a, err := r.s.call(ctx, "start", append(args, finished...)...)
+	if err == nil && a.state != stateOver {
+		for _, p := range []string{r.spec, r.in, r.part, r.script} {
+			r.left.Delete(p)
+		}
+	}
+	return a, err
 }
 
 func (r *run) poll(ctx context.Context, wait time.Duration) (answer, error) {

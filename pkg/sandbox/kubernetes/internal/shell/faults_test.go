@@ -272,3 +272,73 @@ func (r *recording) Run(ctx context.Context, argv []string) (shell.Reply, error)
 	r.mu.Unlock()
 	return r.Transport.Run(ctx, argv)
 }
+
+// What is uploaded for a command lies nowhere once the command is over, also when nothing took it, nor after a reset.
+func TestUploadsAreRemoved(t *testing.T) {
+	secret := strings.Repeat("s", 200<<10)
+	left := func(t *testing.T, p *pod) string {
+		t.Helper()
+		reply, err := p.Run(t.Context(), []string{"sh", "-c", "cd /app && ls; ls -a /tmp/.sbxrun-files /tmp/.sbxrun/parts 2>/dev/null"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(reply.Stdout)
+	}
+	t.Run("cancelled before the start", func(t *testing.T) {
+		p := newPod(t, "dash")
+		ctx, cancel := context.WithCancel(t.Context())
+		s := shell.New(shell.Options{ID: "up", Transport: uploading{p, cancel}})
+		cmd := sandbox.Command{Argv: []string{"true"}, Env: map[string]string{"TOKEN": secret}}
+		if _, err := s.Exec(ctx, cmd, nil, nil); !errors.Is(err, context.Canceled) {
+			t.Errorf("error %v, want the cancellation", err)
+		}
+		if got := left(t, p); got != "" {
+			t.Errorf("left: %q", got)
+		}
+	})
+	t.Run("the command has ended", func(t *testing.T) {
+		p := newPod(t, "dash")
+		s := shell.New(shell.Options{ID: "up", Transport: uploading{p, func() {}}})
+		r, w := io.Pipe()
+		go func() {
+			time.Sleep(100 * time.Millisecond) // beyond what goes with the start
+			for range 64 {
+				if _, err := io.WriteString(w, secret); err != nil {
+					return
+				}
+			}
+			w.Close()
+		}()
+		res, err := s.Exec(t.Context(), sandbox.Command{Argv: []string{"sh", "-c", "sleep 1; exit 3"}, Stdin: r}, nil, nil)
+		r.Close()
+		if err != nil || res.Exit != 3 {
+			t.Errorf("%+v, %v", res, err)
+		}
+		if got := left(t, p); got != "" {
+			t.Errorf("left: %q", got)
+		}
+	})
+	t.Run("reset", func(t *testing.T) {
+		p := newPod(t, "dash")
+		s := shell.New(shell.Options{ID: "up", Transport: p})
+		dump(t, s, "mkdir -p /tmp/.sbxrun-files /tmp/.sbxrun/parts; touch /app/sbx-0123456789abcdef-1-spec /app/own /tmp/.sbxrun-files/a /tmp/.sbxrun/parts/a")
+		if err := s.Reset(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := left(t, p); got != "own\n" {
+			t.Errorf("left: %q, want what is not ours", got)
+		}
+	})
+}
+
+// uploading tells of each upload.
+type uploading struct {
+	*pod
+	uploaded func()
+}
+
+func (u uploading) Upload(ctx context.Context, name string, data []byte) (string, error) {
+	p, err := u.pod.Upload(ctx, name, data)
+	u.uploaded()
+	return p, err
+}

@@ -158,7 +158,7 @@ func (r *run) feed(ctx context.Context, ended <-chan struct{}) error {
 		case len(data) <= inlinePart:
 			content = payload(data)
 		default:
-			if content, err = r.s.upload(ctx, "sbx-"+r.id+"-p"+number(n), data); err != nil {
+			if content, err = r.upload(ctx, "p"+number(n), data); err != nil {
 				return err
 			}
 		}
@@ -185,9 +185,13 @@ func (r *run) give(ctx context.Context, n int64, last, content string) (bool, er
 				return false, nil
 			}
 			continue
+		case stateOver:
+			return false, nil
 		default:
+			r.left.Delete(content)
 			return false, nil
 		}
+		r.left.Delete(content)
 		if last != "" || fed(a) >= n-1 {
 			return true, nil
 		}

@@ -1,4 +1,5 @@
 # feed NUMBER ID PART WAIT LAST PAYLOAD: gives part PART of stdin; an empty PAYLOAD is none. LAST is 1 with the last part.
+[ -e "$S/over-${2%%-*}" ] && case $6 in @*) rm -f -- "${6#@}" ;; esac
 over "${2%%-*}"
 D=$S/x/$2
 if [ -d "$D" ] && [ ! -s "$D/end" ]; then
@@ -35,6 +36,8 @@ if [ -d "$D" ] && [ ! -s "$D/end" ]; then
 		esac || sleep 1
 		now
 	done
+elif [ -d "$D" ]; then
+	case $6 in @*) rm -f -- "${6#@}" ;; esac
 fi
 if [ -e "$D/shut" ] && [ ! -s "$D/end" ]; then
 	say shut

@@ -1,4 +1,4 @@
-# reset NUMBER EPOCH: kills what carries any mark, empties workspace, TMPDIR and state folder, and says what it could not.
+# reset NUMBER EPOCH: kills what carries any mark, empties workspace, TMPDIR and state folder, removes uploads, and says what it could not.
 : >"$S/over-$2"
 W=
 [ -s "$S/w" ] && IFS= read -r W <"$S/w"
@@ -21,6 +21,10 @@ kall
 		find "$d" -type d ! -perm -700 -exec chmod u+rwx {} \; -exec find {} -type d -exec chmod u+rwx {} \;
 		find "$d" ! -path "$d" -exec rm -rf {} +
 	done
+	rm -rf "$S/parts" /app/sbx-????????????????-*
+	for b in "$TMPDIR" /tmp /var/tmp /dev/shm "$HOME"; do
+		rm -rf "${b%/}/.sbxrun-files" "${b%/}/.sbxrun/parts"
+	done
 	kall
 } 2>/dev/null
 x=
@@ -28,6 +32,14 @@ x=
 exec 2>/dev/null
 for d in ${W:+"$W"} "$S/tmp" "$S/x"; do
 	[ -d "$d" ] && [ -w "$d" ] && [ ! "$(ls -A "$d")" ] || x="$d cannot be emptied"
+done
+for f in "$S/parts" /app/sbx-????????????????-*; do
+	[ ! -e "$f" ] || x="$f cannot be removed"
+done
+for b in "$TMPDIR" /tmp /var/tmp /dev/shm "$HOME"; do
+	for f in "${b%/}/.sbxrun-files" "${b%/}/.sbxrun/parts"; do
+		[ ! -e "$f" ] || x="$f cannot be removed"
+	done
 done
 say ok "$x"
 echo .
