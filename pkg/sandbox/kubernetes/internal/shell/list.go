@@ -21,6 +21,14 @@ type found struct {
 	time     time.Time
 }
 
+// What a list may have, whatever the sandbox says: its memory is ours.
+const (
+	maxFound      = 1 << 20   // files
+	maxFoundNames = 16 << 20  // bytes of their names together
+	maxListed     = 256 << 20 // bytes of what is looked through for them
+	maxRecord     = 8 << 10   // bytes of one of them; the kernel takes names of up to 4 KiB
+)
+
 // listing collects the files that globs match.
 type listing struct {
 	s     *Shell
@@ -42,11 +50,15 @@ l() {
 // list adds what one glob matches. A directory that matches is listed with all that is in it.
 func (l *listing) list(ctx context.Context, g glob) error {
 	var dirs []string
+	names := 0
 	err := l.walk(ctx, g.absolute, []string{g.base}, g.depth, func(name string, f found) error {
 		if name == "." || !g.matches(name) {
 			return nil
 		}
 		if g.depth >= 0 && g.rest != "" && f.mode.IsDir() && strings.Count(name, "/") == g.level() {
+			if names += len(name) + 16; names > MaxPart { // the next script would have more
+				return problem(sandbox.KindInvalid, "the names of the folders that match are longer than %d bytes together", MaxPart)
+			}
 			dirs = append(dirs, name)
 		}
 		return l.add(name, f)
@@ -68,8 +80,11 @@ func (g glob) level() int {
 
 func (l *listing) add(name string, f found) error {
 	if _, there := l.files[name]; !there {
-		if l.names += len(name); l.names > maxNames {
-			return problem(sandbox.KindInvalid, "the names of the files are longer than %d bytes together", maxNames)
+		if l.names += len(name); l.names > maxFoundNames {
+			return problem(sandbox.KindInvalid, "the names of the files are longer than %d bytes together", maxFoundNames)
+		}
+		if len(l.files) == maxFound {
+			return problem(sandbox.KindInvalid, "there are more than %d files", maxFound)
 		}
 		l.files[name] = f
 	}
@@ -104,7 +119,7 @@ func (l *listing) walk(ctx context.Context, absolute bool, bases []string, depth
 		return each(name, f)
 	}}
 	var said bytes.Buffer
-	res, err := l.s.exec(ctx, sandbox.Command{Argv: []string{"sh"}, Script: []byte(script.String()), Dir: dir, OutputLimit: 4 * maxNames, Timeout: transferTime}, p, &said)
+	res, err := l.s.exec(ctx, sandbox.Command{Argv: []string{"sh"}, Script: []byte(script.String()), Dir: dir, OutputLimit: maxListed, Timeout: transferTime}, p, &said)
 	switch {
 	case p.err != nil:
 		return p.err
@@ -113,7 +128,7 @@ func (l *listing) walk(ctx context.Context, absolute bool, bases []string, depth
 	case res.Exit == 69:
 		return problem(sandbox.KindUnsupported, "the image has no program %q, which receiving files needs", strings.TrimSpace(said.String()))
 	case res.Limit == sandbox.LimitOutput:
-		return problem(sandbox.KindInvalid, "the list of the files is longer than %d bytes", 4*maxNames)
+		return problem(sandbox.KindInvalid, "the list of the files is longer than %d bytes", maxListed)
 	case res.SandboxDied:
 		return errRestarted
 	case res.Exit != 0:
@@ -135,6 +150,7 @@ func (p *listParser) Write(b []byte) (int, error) {
 	for p.err == nil {
 		next := bytes.Index(p.rest[min(1, len(p.rest)):], append([]byte("\n"), p.mark...))
 		if next < 0 {
+			p.long(len(p.rest))
 			break
 		}
 		p.record(p.rest[:next+1])
@@ -150,7 +166,18 @@ func (p *listParser) end() error {
 	return p.err
 }
 
+// long refuses a record of so many bytes.
+func (p *listParser) long(n int) bool {
+	if n > maxRecord {
+		p.err = problem(sandbox.KindInvalid, "the list of the files has a name longer than %d bytes", maxRecord)
+	}
+	return n > maxRecord
+}
+
 func (p *listParser) record(b []byte) {
+	if p.long(len(b)) {
+		return
+	}
 	f := strings.SplitN(string(b), " ", 5)
 	if len(f) != 5 || f[0] != string(p.mark) {
 		return // not a record: a program that prints something else is not the one we know

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/sbxrun/sbxrun/pkg/sandbox"
 )
 
 func TestParse(t *testing.T) {
@@ -89,6 +91,31 @@ func TestListParser(t *testing.T) {
 	want := "a -rw-r--r-- 5|two\nlines drwxr-xr-x 0|sp ace Lrwxrwxrwx 3|up -rw-r--r-- 5|sock Srwxr-xr-x 0"
 	if strings.Join(got, "|") != want {
 		t.Errorf("got %q, want %q", strings.Join(got, "|"), want)
+	}
+}
+
+// However much a list holds, memory of ours does not.
+func TestListIsBounded(t *testing.T) {
+	line := func(name string) []byte { return []byte("T0 81a4 5 1 ./" + name + "\n") }
+	for what, make := range map[string]func(n int) []byte{
+		"files":        func(n int) []byte { return line(fmt.Sprint(n)) },
+		"names":        func(n int) []byte { return line(fmt.Sprint(n, strings.Repeat("x", 4000))) },
+		"a name":       func(int) []byte { return line(strings.Repeat("x", maxRecord)) },
+		"no line ends": func(int) []byte { return []byte(strings.Repeat("x", 1000)) },
+	} {
+		l := &listing{files: map[string]found{}}
+		p := &listParser{mark: []byte("T0"), each: l.add}
+		var err error
+		for n := 0; n < maxFound+2 && err == nil; n++ {
+			_, err = p.Write(make(n))
+		}
+		if sandbox.KindOf(err) != sandbox.KindInvalid || len(p.rest) > maxRecord+4096 || l.names > maxFoundNames+4096 || len(l.files) > maxFound {
+			t.Errorf("%s: %v, with %d files, %d bytes of names and %d of a record", what, err, len(l.files), l.names, len(p.rest))
+		}
+	}
+	p := &listParser{mark: []byte("T0"), each: func(string, found) error { return nil }}
+	if _, err := p.Write(line(strings.Repeat("x", 4095))); err != nil || p.end() != nil {
+		t.Errorf("a name as long as the kernel takes: %v, %v", err, p.err)
 	}
 }
 
