@@ -92,7 +92,9 @@ func TestAttackSentLink(t *testing.T) {
 	}
 }
 
-func TestAttackSentLinkAsOrdinaryUser(t *testing.T) { asOrdinaryUser(t, "TestAttackSentLink") }
+func TestAttacksOnTransfersAsOrdinaryUser(t *testing.T) {
+	asOrdinaryUser(t, "TestAttack(SentLink|SmallFiles|ExecDuringRelease)")
+}
 
 // Files count as memory of the sandbox, however small they are.
 func TestAttackSmallFiles(t *testing.T) {
