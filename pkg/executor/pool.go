@@ -9,7 +9,8 @@ import (
 )
 
 // pool runs the samples, so many at once as the plan says. It alone launches, in the order of the rows, and holds at
-// most the samples that run, one each that is being taken down, and those whose sandboxes are acquired ahead. The error is that of the reader of rows.
+// most the samples that run, and one each that is being taken down, or those whose sandboxes are acquired ahead. The error
+// is that of the reader of rows.
 func (r *run) pool() error {
 	var workers errgroup.Group
 	work := make(chan *sample) // without a buffer: what was sent has its worker
