@@ -136,6 +136,11 @@ steps:
     sleep 1
 `, c.ip)), "--warmpool", "python", "-j", "2")
 	many.awaits("sample.end")
+	t.Cleanup(func() { // also where the test ends in between; what runs already is left alone
+		if err := cluster.command("start", "kube-apiserver"); err != nil {
+			t.Error(err)
+		}
+	})
 	if err := cluster.command("stop", "kube-apiserver"); err != nil {
 		t.Fatal(err)
 	}

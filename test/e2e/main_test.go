@@ -81,6 +81,11 @@ func prepare() error {
 	}
 	if state := os.Getenv("SBXRUN_CLUSTER_STATE"); state != "" {
 		own = &ownCluster{program: os.Getenv("SBXRUN_CLUSTER"), state: state}
+		if os.Getenv(suiteVar) == "" { // whose parent has it
+			if err := own.lock(); err != nil {
+				return err
+			}
+		}
 		return own.settings(ctx)
 	}
 	return foreignSettings()

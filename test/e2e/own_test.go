@@ -5,8 +5,10 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -15,9 +17,26 @@ import (
 
 // ownCluster is the cluster of test/cluster, whose components can be stopped and whose audit log can be read. Tests whose
 // name begins with TestOwn need it; `make e2e` leaves them out for other clusters.
-type ownCluster struct{ program, state string }
+type ownCluster struct {
+	program, state string
+	held           *os.File // the lock
+}
 
 const system = "agent-sandbox-system"
+
+// lock keeps the cluster for one run of the tests: they stop its components and look at what is left in it. The lock ends
+// with the process.
+func (c *ownCluster) lock() error {
+	f, err := os.OpenFile(filepath.Join(c.state, "e2e.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return fmt.Errorf("another run of the end-to-end tests has this cluster: %w", err)
+	}
+	c.held = f
+	return nil
+}
 
 func (c *ownCluster) settings(ctx context.Context) error {
 	set = settings{
