@@ -33,7 +33,7 @@ func (s *Shell) call(ctx context.Context, name string, args ...string) (answer, 
 		}
 		a, err = parse(reply.Stdout, number)
 		if err != nil && (reply.Exit == 127 || reply.Exit == 126) {
-			return problem(sandbox.KindUnsupported, "the image has no sh that can be run: %q", brief(reply.Stderr))
+			return s.lacking("sh", fmt.Sprintf(" that can be run: %q", brief(reply.Stderr)))
 		}
 		if err != nil {
 			return fmt.Errorf("%w (exit status %d, stderr %q)", err, reply.Exit, brief(reply.Stderr))
@@ -44,10 +44,11 @@ func (s *Shell) call(ctx context.Context, name string, args ...string) (answer, 
 	case err != nil:
 		return answer{}, err
 	case a.state == stateNeed:
-		return answer{}, problem(sandbox.KindUnsupported, "the image has no program %q, which is needed: add it, coreutils or busybox have it", a.text)
+		return answer{}, s.lacking(cut(a.text), ", which is needed: add it, coreutils or busybox have it")
 	case a.state == stateFail:
 		return answer{}, problem(sandbox.KindNoSpace, "%s", a.text)
 	}
+	s.work(name, a)
 	return a, nil
 }
 
@@ -65,7 +66,7 @@ func (s *Shell) upload(ctx context.Context, name string, data []byte) (string, e
 func (s *Shell) persist(ctx context.Context, request func(context.Context) error) error {
 	ctx, cancel := s.live(ctx)
 	defer cancel()
-	end := time.Now().Add(patience)
+	end, garbled := time.Now().Add(patience), true
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		select {
 		case s.slots <- struct{}{}:
@@ -82,7 +83,11 @@ func (s *Shell) persist(ctx context.Context, request func(context.Context) error
 		if _, final := errors.AsType[*sandbox.Error](err); final {
 			return err
 		}
+		garbled = garbled && errors.Is(err, errGarbled)
 		if time.Now().Add(pause).After(end) {
+			if garbled && s.worked() {
+				return problem(sandbox.KindInvalid, "%w: %w", errSpoilt, err)
+			}
 			return problem(sandbox.KindLost, "no answer from the sandbox for %v: %w", patience, err)
 		}
 		select {

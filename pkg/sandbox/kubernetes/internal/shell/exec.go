@@ -33,7 +33,12 @@ func (s *Shell) Exec(ctx context.Context, cmd sandbox.Command, stdout, stderr io
 	}
 	ctx, _, end := s.scope(ctx)
 	defer end()
+	start := time.Now()
 	res, err := s.exec(ctx, cmd, stdout, stderr)
+	if errors.Is(err, errSpoilt) && s.gone("exec") == nil && ctx.Err() == nil {
+		s.spoil(err)
+		return sandbox.Result{Exit: 137, Signal: 9, SandboxDied: true, Duration: time.Since(start)}, nil
+	}
 	return res, s.wrap(ctx, "exec", err)
 }
 

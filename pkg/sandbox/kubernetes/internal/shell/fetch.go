@@ -106,7 +106,7 @@ func (f *fetcher) tar(ctx context.Context, names []string) (map[string]entry, er
 	case res.SandboxDied:
 		return nil, errRestarted
 	case res.Exit == 69:
-		return nil, problem(sandbox.KindUnsupported, "the image has no program %q, which receiving files needs", "tar")
+		return nil, f.s.lacking("tar", ", which receiving files needs")
 	}
 	return untar(&packed), nil
 }

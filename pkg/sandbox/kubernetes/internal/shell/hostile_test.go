@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -107,6 +109,60 @@ func (l lying) Run(_ context.Context, argv []string) (shell.Reply, error) {
 }
 
 func (lying) Upload(context.Context, string, []byte) (string, error) { return "/x", nil }
+
+// What the code under test takes from its sandbox is not what the image lacks, or the cluster: errors of those count for nobody.
+func TestSpoilt(t *testing.T) {
+	for _, program := range []string{"base64", "sh", "tar", "find"} {
+		t.Run(program, func(t *testing.T) {
+			t.Parallel()
+			p := newPod(t, "dash")
+			setup := "mkdir /app/own && cd /app/own && for p in sh base64 cat dd env grep mkdir mkfifo mv sleep wc rm tar find stat chmod; do ln -s $(command -v $p) $p; done"
+			if reply, err := p.Run(t.Context(), []string{"sh", "-c", setup}); err != nil || reply.Exit != 0 {
+				t.Fatal(reply, err)
+			}
+			own := func(argv []string) []string { return slices.Concat([]string{"env", "PATH=/app/own"}, argv) }
+			s := shell.New(shell.Options{ID: "spoilt", Transport: rewriting{p, own}})
+			res, err := s.Exec(t.Context(), sandbox.Command{Argv: []string{"rm", "/app/own/" + program}}, nil, nil)
+			if err != nil || res.Exit != 0 && !res.SandboxDied {
+				t.Fatalf("%+v, %v", res, err)
+			}
+			if program == "tar" {
+				err := sandbox.Put(t.Context(), sender{s}, sandbox.File{Name: "f", Mode: 0o644}, strings.NewReader(""))
+				if sandbox.KindOf(err) != sandbox.KindInvalid {
+					t.Errorf("send: %v, want one of kind invalid", err)
+				}
+				return
+			}
+			if _, err := s.Receive(t.Context(), []string{"*"}); sandbox.KindOf(err) != sandbox.KindInvalid {
+				t.Errorf("receive: %v, want one of kind invalid", err)
+			}
+			if program == "find" {
+				return
+			}
+			res, err = s.Exec(t.Context(), sandbox.Command{Argv: []string{"/bin/true"}}, nil, nil)
+			if err != nil || !res.SandboxDied || res.Exit != 137 {
+				t.Errorf("exec: %+v, %v, want a sandbox that died", res, err)
+			}
+		})
+	}
+	t.Run("nonsense for ever", func(t *testing.T) {
+		t.Parallel()
+		var started atomic.Bool
+		s := shell.New(shell.Options{ID: "spoilt", Transport: lying(func(string) string {
+			if started.CompareAndSwap(false, true) {
+				return "end 0 0 - 1 0 .\nlacks\n.\n"
+			}
+			return ""
+		})})
+		if err := run(t, s, sandbox.Command{Argv: []string{"true"}}); err != nil {
+			t.Fatal(err)
+		}
+		res, err := s.Exec(t.Context(), sandbox.Command{Argv: []string{"true"}}, nil, nil)
+		if err != nil || !res.SandboxDied {
+			t.Errorf("%+v, %v, want a sandbox that died", res, err)
+		}
+	})
+}
 
 // A flood between two looks is cut in the sandbox: the file never has much more than the limit.
 func TestFloodIsBounded(t *testing.T) {

@@ -126,7 +126,7 @@ func (l *listing) walk(ctx context.Context, absolute bool, bases []string, depth
 	case err != nil:
 		return err
 	case res.Exit == 69:
-		return problem(sandbox.KindUnsupported, "the image has no program %q, which receiving files needs", strings.TrimSpace(said.String()))
+		return l.s.lacking(cut(strings.TrimSpace(said.String())), ", which receiving files needs")
 	case res.Limit == sandbox.LimitOutput:
 		return problem(sandbox.KindInvalid, "the list of the files is longer than %d bytes", maxListed)
 	case res.SandboxDied:

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // state is what an answer says of a command.
@@ -105,6 +106,17 @@ func decode(text []byte) (data, rest []byte, err error) {
 	}
 	n, err := base64.StdEncoding.Decode(text[:end], text[:end])
 	return text[:n], text[end:], err
+}
+
+// cut is the beginning of text that may be shown: the sandbox's words, without what commands a terminal.
+func cut(s string) string {
+	s = strings.ToValidUTF8(s[:min(len(s), 300)], "?")
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s)
 }
 
 // brief is the beginning of something that is too long for a message.

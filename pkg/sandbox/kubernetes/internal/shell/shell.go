@@ -49,6 +49,7 @@ type Shell struct {
 	finished []string // ids whose files may go
 	litter   int64    // bytes in them
 	boot     string   // of the sandbox's first process
+	lacks    []string // programs that files need and the image has not; nil until a command was started
 	broken   error    // why the sandbox cannot be used any more
 }
 

@@ -64,14 +64,14 @@ func (b *sending) flush(ctx context.Context, large *tar.Header, content io.Reade
 		}
 	}
 	if err == nil {
-		err = unpacked(res, said.String())
+		err = b.s.unpacked(res, said.String())
 	}
 	b.begin()
 	return err
 }
 
 // unpacked says what became of an unpacking.
-func unpacked(res sandbox.Result, said string) error {
+func (s *Shell) unpacked(res sandbox.Result, said string) error {
 	said, _, _ = strings.Cut(strings.TrimSpace(said), "\n")
 	switch {
 	case res.SandboxDied:
@@ -79,7 +79,7 @@ func unpacked(res sandbox.Result, said string) error {
 	case res.Exit == 0:
 		return nil
 	case res.Exit == 69:
-		return problem(sandbox.KindUnsupported, "the image has no program %q, which sending files needs", "tar")
+		return s.lacking("tar", ", which sending files needs")
 	case strings.Contains(said, "No space left") || strings.Contains(said, "quota exceeded") || res.Limit == sandbox.LimitDisk:
 		return problem(sandbox.KindNoSpace, "%s", said)
 	case said == "":

@@ -9,6 +9,10 @@ for c in base64 cat dd env grep mkdir mkfifo mv sleep wc; do
 		exit
 	}
 done
+lack=
+for c in find stat tar; do # before the command can remove them
+	command -v "$c" >/dev/null || lack="$lack $c"
+done
 put() {
 	load "$D/spec" "$7" && load "$D/in" "$8" && load "$D/i1" "$9" && load "$D/script" "${10}" && printf %s "$3" >"$D/sup"
 }
@@ -42,6 +46,7 @@ elif [ ! -d "$D" ]; then
 	exit
 fi 2>/dev/null
 tell
+echo "lacks$lack"
 out 1 0 "$5"
 out 2 0 "$6"
 echo .
