@@ -94,6 +94,7 @@ func TestSuite(t *testing.T) {
 		},
 		Spec:     sandbox.Spec{Cluster: sandbox.Cluster{WarmPool: fields[2], Runtime: fields[1]}},
 		Networks: []sandbox.Network{sandbox.NetworkHost},
+		Enforces: sandboxtest.Enforces{Files: true},
 		Themes:   fields[3:],
 		Lacks:    lacks,
 	})

@@ -38,10 +38,11 @@ var (
 	_ sandbox.Resettable = (*box)(nil)
 )
 
-func newBox(p *Provider, c *claim.Claim, target connect.Target, t transport) *box {
+func newBox(p *Provider, c *claim.Claim, target connect.Target, t transport, limits sandbox.Limits) *box {
 	b := &box{provider: p, claim: c, target: target, transport: t, released: make(chan struct{}), over: make(chan struct{})}
 	b.shell = shell.New(shell.Options{
 		ID: c.Name, Transport: t, Gone: b.over, Cause: b.cause, Workspace: sandbox.Workspace,
+		Files: limits.WithDefaults().Files,
 	})
 	go b.watch()
 	return b

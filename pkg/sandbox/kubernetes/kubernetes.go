@@ -119,7 +119,7 @@ func (p *Provider) box(ctx context.Context, c *claim.Claim, spec sandbox.Spec) (
 	if err != nil {
 		return nil, err
 	}
-	return newBox(p, c, target, t), nil
+	return newBox(p, c, target, t, spec.Limits), nil
 }
 
 // target is where the connector finds the sandbox of a claim.

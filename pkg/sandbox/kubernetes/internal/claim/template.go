@@ -133,7 +133,7 @@ func limit(c *corev1.Container, said sandbox.Limits) {
 func (c *Claims) Warnings(spec sandbox.Spec) []string {
 	var lines []string
 	l := spec.Limits
-	if names := set(said{"pids", l.PIDs}, said{"inodes", l.Inodes}, said{"files", l.Files}); names != "" {
+	if names := set(said{"pids", l.PIDs}, said{"inodes", l.Inodes}); names != "" {
 		lines = append(lines, fmt.Sprintf("limits: %s: not enforced on Kubernetes; the nodes' own limits hold", names))
 	}
 	if spec.Cluster.Template != "" || spec.Cluster.WarmPool != "" {

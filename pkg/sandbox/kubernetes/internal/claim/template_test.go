@@ -162,7 +162,7 @@ func TestWarnings(t *testing.T) {
 		want []string
 	}{
 		{sandbox.Spec{Cluster: sandbox.Cluster{Image: "i"}}, nil},
-		{sandbox.Spec{Limits: all, Cluster: sandbox.Cluster{Image: "i"}}, []string{"limits: pids, inodes, files: not enforced"}},
+		{sandbox.Spec{Limits: all, Cluster: sandbox.Cluster{Image: "i"}}, []string{"limits: pids, inodes: not enforced"}},
 		{sandbox.Spec{Limits: sandbox.Limits{Memory: 1}, Cluster: sandbox.Cluster{Template: "t"}}, []string{"limits: memory: the template's"}},
 		{sandbox.Spec{Network: sandbox.NetworkCase, Cluster: sandbox.Cluster{Image: "i"}}, []string{"network: case"}},
 	} {

@@ -53,7 +53,7 @@ func (p *provider) Acquire(ctx context.Context, spec sandbox.Spec) (sandbox.Sand
 	}
 	b := &box{p: p, id: id, pod: pod, gone: make(chan struct{})}
 	b.Shell = shell.New(shell.Options{
-		ID: id, Transport: b.pod, Gone: b.gone,
+		ID: id, Transport: b.pod, Gone: b.gone, Files: spec.Limits.WithDefaults().Files,
 		Cause: func() error { return &sandbox.Error{Kind: sandbox.KindReleased, Err: errors.New("released")} },
 	})
 	p.mu.Lock()
@@ -83,7 +83,7 @@ func (p *provider) Close(ctx context.Context) error {
 }
 
 func (p *provider) Warnings(sandbox.Spec) []string {
-	return []string{"not enforced here: cpu, memory, pids, disk, inodes, files"}
+	return []string{"not enforced here: cpu, memory, pids, disk, inodes"}
 }
 
 func (b *box) ID() string { return b.id }
@@ -103,7 +103,7 @@ func TestConformance(t *testing.T) {
 	for _, sh := range shells {
 		t.Run(sh, func(t *testing.T) {
 			sandboxtest.Run(t, sandboxtest.Config{
-				Lacks: lacks[sh], Themes: themes[sh],
+				Lacks: lacks[sh], Themes: themes[sh], Enforces: sandboxtest.Enforces{Files: true},
 				Open: func(t *testing.T, run sandbox.Run) sandbox.Provider {
 					return &provider{sh: sh, run: run, held: map[string]*box{}}
 				},

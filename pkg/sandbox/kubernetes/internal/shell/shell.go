@@ -28,6 +28,9 @@ type Options struct {
 	Workspace string
 	// Env is added to the base environment of every command; a command's own wins over it.
 	Env map[string]string
+	// Files is the most descriptors of each process that a command starts, zero: as the container has it. Where the
+	// container allows fewer, that holds.
+	Files int64
 	// InFlight is the most requests at a time, 6 if zero (the python runtime has few threads); at least 3.
 	InFlight int
 }

@@ -259,3 +259,22 @@ func TestNoRoom(t *testing.T) {
 		})
 	}
 }
+
+func TestFiles(t *testing.T) {
+	for _, sh := range shells {
+		p := newPod(t, sh)
+		for files, want := range map[int64]string{0: "", 20: "20 20\n", 1024: "1024 1024\n", 1 << 40: ""} {
+			s := shell.New(shell.Options{ID: "files", Transport: p, Files: files})
+			own, err := p.Run(t.Context(), []string{"sh", "-c", "echo $(ulimit -Sn) $(ulimit -Hn)"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want == "" { // none, or more than there may be: as it is
+				want = string(own.Stdout)
+			}
+			if got := dump(t, s, "echo $(ulimit -Sn) $(ulimit -Hn)"); got != want {
+				t.Errorf("%s: %d: %q, want %q", sh, files, got, want)
+			}
+		}
+	}
+}

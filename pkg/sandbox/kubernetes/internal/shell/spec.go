@@ -39,7 +39,7 @@ func (s *Shell) spec(cmd sandbox.Command, m int64, streaming bool, scriptPath bo
 	if streaming {
 		feed = "1"
 	}
-	fmt.Fprintf(&b, "T=%d L=%d B=%d M=%d N=%d F=%s\n", hundredths(cmd.Timeout), blocks, m, m/1024, m/1024+1, feed)
+	fmt.Fprintf(&b, "T=%d L=%d B=%d M=%d N=%d F=%s Q=%d\n", hundredths(cmd.Timeout), blocks, m, m/1024, m/1024+1, feed, s.opts.Files)
 	b.WriteString("P=" + quote(s.opts.Workspace) + " d=" + quote(directory(cmd.Dir)) + "\nenter\n")
 	b.WriteString(`set -- env -i --`)
 	base := [][2]string{

@@ -260,6 +260,7 @@ else
 		read -r p t </proc/self/stat
 		echo "$p" >"$D/main"
 		ulimit -S -m "$M"
+		[ "$Q" = 0 ] || command ulimit -n "$Q"
 		exec "$@" 2>&4 4>&-
 	) <"$i" >&3 2>/dev/null 3>&-
 	rc=$?
