@@ -26,6 +26,7 @@ const (
 	maxFound      = 1 << 20   // files
 	maxFoundNames = 16 << 20  // bytes of their names together
 	maxListed     = 256 << 20 // bytes of what is looked through for them
+	maxSeconds    = 1<<33 - 1 // of a file's time: more than that a tar's header cannot hold in each format
 	maxRecord     = 8 << 10   // bytes of one of them; the kernel takes names of up to 4 KiB
 )
 
@@ -192,7 +193,7 @@ func (p *listParser) record(b []byte) {
 	if name == "" {
 		name = "."
 	}
-	p.err = p.each(name, found{mode: fileMode(uint32(mode)), size: size, time: time.Unix(seconds, 0)})
+	p.err = p.each(name, found{mode: fileMode(uint32(mode)), size: size, time: time.Unix(min(max(seconds, 0), maxSeconds), 0)})
 }
 
 // fileMode translates the kernel's mode.

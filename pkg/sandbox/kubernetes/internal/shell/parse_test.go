@@ -94,6 +94,40 @@ func TestListParser(t *testing.T) {
 	}
 }
 
+// A file with a time that a tar cannot hold does not keep the others from their receiver.
+func TestOddTimes(t *testing.T) {
+	l := &listing{files: map[string]found{}}
+	p := &listParser{mark: []byte("T0"), each: l.add}
+	times := []string{"9223372036854775807", "-9223372036854775808", "9000000000000000000", "-1", "0", "1700000000"}
+	for i, s := range times {
+		if _, err := fmt.Fprintf(p, "T0 41ed 0 %s ./%d\n", s, i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.end(); err != nil || len(l.files) != len(times) {
+		t.Fatalf("%d files, %v", len(l.files), err)
+	}
+	var b bytes.Buffer
+	f := &fetcher{out: tar.NewWriter(&b), files: l.files}
+	for name, file := range l.files {
+		if err := f.write(t.Context(), name, nil); err != nil {
+			t.Errorf("%q, of %v: %v", name, file.time, err)
+		}
+	}
+	if err := f.out.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for in := tar.NewReader(&b); ; {
+		h, err := in.Next()
+		if err != nil {
+			break
+		}
+		if h.ModTime.Unix() < 0 || h.ModTime.Unix() > maxSeconds || h.Name == "5/" && h.ModTime.Unix() != 1700000000 {
+			t.Errorf("%q is of %v", h.Name, h.ModTime)
+		}
+	}
+}
+
 // However much a list holds, memory of ours does not.
 func TestListIsBounded(t *testing.T) {
 	line := func(name string) []byte { return []byte("T0 81a4 5 1 ./" + name + "\n") }
