@@ -46,7 +46,7 @@ func (s *Shell) call(ctx context.Context, name string, args ...string) (answer, 
 	case a.state == stateNeed:
 		return answer{}, s.lacking(cut(a.text), ", which is needed: add it, coreutils or busybox have it")
 	case a.state == stateFail:
-		return answer{}, problem(sandbox.KindNoSpace, "%s", a.text)
+		return answer{}, problem(sandbox.KindNoSpace, "%s", cut(a.text))
 	}
 	s.work(name, a)
 	return a, nil

@@ -302,7 +302,7 @@ func (r *run) result(a answer) (sandbox.Result, error) {
 		return sandbox.Result{}, problem(sandbox.KindInvalid, "working directory %q is no directory that can be entered", r.cmd.Dir)
 	}
 	if text, failed := strings.CutPrefix(a.text, "fail "); failed {
-		return sandbox.Result{}, problem(sandbox.KindNoSpace, "%s", text)
+		return sandbox.Result{}, problem(sandbox.KindNoSpace, "%s", cut(text))
 	}
 	e, err := parseEnd(a.text)
 	if err != nil { // nobody but the code that ran can have written that

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/shell"
@@ -162,6 +163,28 @@ func TestSpoilt(t *testing.T) {
 			t.Errorf("%+v, %v, want a sandbox that died", res, err)
 		}
 	})
+}
+
+// Words of the sandbox's in an error are few and command no terminal.
+func TestWordsInErrors(t *testing.T) {
+	evil := "\x1b[2J\x9b\r\u202e" + strings.Repeat("x", 900)
+	for name, answer := range map[string]string{"fail": "fail " + evil, "need": "need " + evil, "end": "end fail " + evil} {
+		s := shell.New(shell.Options{ID: "words", Transport: lying(func(string) string { return answer + "\n.\n" })})
+		_, err := s.Exec(t.Context(), sandbox.Command{Argv: []string{"true"}}, nil, nil)
+		wantPlain(t, name, err)
+		wantPlain(t, name+", reset", s.Reset(t.Context()))
+	}
+	s := shell.New(shell.Options{ID: "words", Transport: newPod(t, "dash")})
+	name := strings.Repeat("\x1b[2J/", 100)
+	dump(t, s, "mkdir -p "+name+"f")
+	wantPlain(t, "send", sandbox.Put(t.Context(), sender{s}, sandbox.File{Name: name + "f", Mode: 0o644}, strings.NewReader("")))
+}
+
+func wantPlain(t *testing.T, what string, err error) {
+	t.Helper()
+	if err == nil || len(err.Error()) > 600 || strings.ContainsFunc(err.Error(), func(r rune) bool { return !unicode.IsPrint(r) }) {
+		t.Errorf("%s: %q", what, err)
+	}
 }
 
 // A flood between two looks is cut in the sandbox: the file never has much more than the limit.

@@ -29,7 +29,7 @@ func (s *Shell) Reset(ctx context.Context) error {
 	}
 	a, err := s.call(ctx, "reset", old, markDigits)
 	if err == nil && a.text != "" {
-		err = problem(sandbox.KindLost, "the sandbox cannot be used again: %s", a.text)
+		err = problem(sandbox.KindLost, "the sandbox cannot be used again: %s", cut(a.text))
 	}
 	if err != nil {
 		return s.wrap(ctx, "reset", err)

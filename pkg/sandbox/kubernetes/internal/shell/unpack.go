@@ -73,6 +73,7 @@ func (b *sending) flush(ctx context.Context, large *tar.Header, content io.Reade
 // unpacked says what became of an unpacking.
 func (s *Shell) unpacked(res sandbox.Result, said string) error {
 	said, _, _ = strings.Cut(strings.TrimSpace(said), "\n")
+	said = cut(said)
 	switch {
 	case res.SandboxDied:
 		return problem(sandbox.KindLost, "the sandbox's container was restarted while files were unpacked")
