@@ -187,7 +187,7 @@ func TestOwnExpiredToken(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := w.in(t)
 			s := w.startAs(kubeconfig, recipe(t, "version: 1\nname: token\nsteps: [{run: 'true'}]\n"), "--template", "plain", "--infra-retries", "0")
-			s.ends(3).says("token")
+			s.ends(3).says("credentials (401)")
 		})
 	}
 	w.clean()
