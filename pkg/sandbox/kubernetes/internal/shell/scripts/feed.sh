@@ -36,7 +36,7 @@ if [ -d "$D" ] && [ ! -s "$D/end" ]; then
 		esac || sleep 1
 		now
 	done
-elif [ -d "$D" ]; then
+elif [ -s "$D/end" ]; then # not where the start is on its way: that the folder is not there may have changed since
 	case $6 in @*) rm -f -- "${6#@}" ;; esac
 fi
 if [ -e "$D/shut" ] && [ ! -s "$D/end" ]; then
