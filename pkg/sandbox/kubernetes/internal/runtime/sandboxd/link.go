@@ -78,13 +78,21 @@ func (t *Transport) call(ctx context.Context, op string, do func(context.Context
 		return t.final(op, sandbox.KindReleased, errClosed)
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
+	case late(ctx):
+		return context.DeadlineExceeded
 	}
 	return err
 }
 
 // broken says whether the connection is to blame for an error.
 func broken(ctx context.Context, err error) bool {
-	return status.Code(err) == codes.Unavailable || err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded)
+	return status.Code(err) == codes.Unavailable || err != nil && late(ctx)
+}
+
+// late says whether the deadline is over. A daemon keeps it too, and may reset the call before the timer of ctx has fired.
+func late(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ok && !time.Now().Before(deadline)
 }
 
 // use returns the connection, made if there is none. done must follow.
