@@ -276,3 +276,62 @@ func TestCertificateNotTrusted(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A credential plugin's token without a time of expiry is kept until the API server refuses it: that costs no request.
+func TestTokenExpiresMeanwhile(t *testing.T) {
+	alone(t)
+	dir := t.TempDir()
+	token, plugin, file := filepath.Join(dir, "token"), filepath.Join(dir, "plugin"), filepath.Join(dir, "config")
+	write := func(name, text string, mode os.FileMode) {
+		t.Helper()
+		if err := os.WriteFile(name, []byte(text), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(plugin, `#!/bin/sh
+printf '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"%s"}}' "$(cat '`+token+`')"
+`, 0o700)
+	var valid atomic.Value
+	renew := func(to string) {
+		write(token, to, 0o600)
+		valid.Store(to)
+	}
+	renew("one")
+	var refused atomic.Int32
+	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if r.Header.Get("Authorization") != "Bearer "+valid.Load().(string) {
+			refused.Add(1)
+			w.WriteHeader(http.StatusUnauthorized)
+			fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Unauthorized","code":401}`)
+			return
+		}
+		fmt.Fprint(w, `{"kind":"PodList","apiVersion":"v1","metadata":{},"items":[]}`)
+	}))
+	defer s.Close()
+	write(file, fmt.Sprintf(`{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: c, user: u}}],
+clusters: [{name: c, cluster: {server: %q, insecure-skip-tls-verify: true}}],
+users: [{name: u, user: {exec: {apiVersion: client.authentication.k8s.io/v1, command: %q, interactiveMode: Never}}}]}`, s.URL, plugin), 0o600)
+	c, err := Open(Options{Kubeconfig: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	pods, err := c.Pods("default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, now := range []string{"one", "two", "three"} {
+		renew(now)
+		if _, err := pods.List(t.Context(), metav1.ListOptions{}); err != nil {
+			t.Errorf("with token %s: %v", now, err)
+		}
+	}
+	if n := refused.Load(); n != 2 {
+		t.Errorf("%d requests were refused, want one for each new token", n)
+	}
+	valid.Store("nobody's")
+	if _, err := pods.List(t.Context(), metav1.ListOptions{}); sandbox.KindOf(Classify("x", "", err)) != sandbox.KindUnsupported || refused.Load() != 4 {
+		t.Errorf("a token that is never accepted: %v after %d refusals, want two more", err, refused.Load())
+	}
+}

@@ -39,8 +39,9 @@ func (a *Away) Error() string {
 
 // tries is what the tries of one request share.
 type tries struct {
-	start time.Time
-	last  error // why the last one has to be repeated
+	start   time.Time
+	last    error // why the last one has to be repeated
+	refused bool  // by a 401
 }
 
 type triesKey struct{}
@@ -108,6 +109,12 @@ func again(ctx context.Context, r *http.Response, err error) (bool, error) {
 	}
 	if err != nil && !temporary(err) {
 		return false, nil
+	}
+	if ok && err == nil && r.StatusCode == http.StatusUnauthorized {
+		// client-go takes a 401 as the end of what a credential plugin gave, and asks it again for the next request.
+		first := !t.refused
+		t.refused = true
+		return first, nil
 	}
 	repeat, _ := retryablehttp.DefaultRetryPolicy(ctx, r, err)
 	if repeat && ok {
