@@ -288,6 +288,8 @@ func (a *attempt) notAcquired(err error) outcome {
 		a.run.unsupported(hopeless.error)
 	}
 	o := broken(event.ReasonAcquire, "acquire", err)
+	// Whoever waited for as long as there is to wait does not wait as long again.
+	o.repeatable = o.repeatable && !errors.Is(err, context.DeadlineExceeded)
 	o.line = a.run.layout.recipe.Sandboxes[0].Pos.Line
 	return o
 }

@@ -247,6 +247,7 @@ func TestInfraRetries(t *testing.T) {
 	}{
 		{"acquire", "steps: [{name: a, run: 'true'}]", fake.Fault{At: fake.Acquire, Times: 1, Kind: sandbox.KindUnavailable, Err: boom}, "passed", 2, 1},
 		{"acquire again and again", "steps: [{name: a, run: 'true'}]", fake.Fault{At: fake.Acquire, Kind: sandbox.KindUnavailable, Err: boom}, "error/acquire", 3, 2},
+		{"acquire for as long as there is to wait", "steps: [{name: a, run: 'true'}]", fake.Fault{At: fake.Acquire, Kind: sandbox.KindUnavailable, Err: fmt.Errorf("full: %w", context.DeadlineExceeded)}, "error/acquire", 0, 0},
 		{"stage", "files: [{content: x, dst: f}]\nsteps: [{name: a, run: 'true'}]", fake.Fault{At: fake.Send, Times: 1, Kind: sandbox.KindLost, Err: boom}, "passed", 2, 1},
 		{"exec that did not start", "steps: [{name: a, run: 'true'}]", fake.Fault{At: fake.ExecStart, Times: 1, Kind: sandbox.KindLost, Err: boom}, "passed", 2, 1},
 		{"a second exec that did not start", "steps: [{name: a, run: 'true'}, {name: b, run: 'true'}]", fake.Fault{At: fake.ExecStart, Skip: 1, Times: 1, Kind: sandbox.KindLost, Err: boom}, "error/lost", 0, 0},

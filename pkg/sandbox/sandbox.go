@@ -15,7 +15,8 @@ import (
 // A provider package has a function Open(ctx, Options) that returns its Provider; Options embeds Run.
 type Provider interface {
 	// Acquire makes one sandbox, or waits for one. It returns when the sandbox can run commands. A cancelled
-	// context ends the wait and leaves nothing behind. The error is an *Error.
+	// context ends the wait and leaves nothing behind. The error is an *Error, with context.DeadlineExceeded in its chain
+	// where a limit of the provider's own ended the wait: it was all that there is.
 	Acquire(ctx context.Context, spec Spec) (Sandbox, error)
 	// Close releases every sandbox that is still held and everything else that the provider made for the run.
 	// It is safe to call twice. The error names what could not be taken down.

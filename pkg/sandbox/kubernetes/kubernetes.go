@@ -74,7 +74,7 @@ func (p *Provider) Acquire(ctx context.Context, spec sandbox.Spec) (sandbox.Sand
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, p.opts.AcquireTimeout, fmt.Errorf("the limit of %v to acquire a sandbox", p.opts.AcquireTimeout))
 	defer cancel()
-	c, err := p.claims.Acquire(ctx, claim.Request{Spec: spec, Lifetime: p.opts.lifetime()})
+	c, err := p.claims.Acquire(ctx, claim.Request{Spec: spec, Lifetime: p.opts.lifetime(), Ports: runtimePorts(spec.Cluster)})
 	if err != nil {
 		return nil, wrong(err)
 	}

@@ -27,6 +27,14 @@ const (
 	runtimeExec     = detect.Exec
 )
 
+// runtimePorts are where the runtime of a sandbox may listen.
+func runtimePorts(spec sandbox.Cluster) []int {
+	if spec.Port != 0 {
+		return []int{spec.Port}
+	}
+	return []int{python.Port, sandboxd.DefaultPort}
+}
+
 // transport runs short commands in one pod until it is closed.
 type transport interface {
 	shell.Transport

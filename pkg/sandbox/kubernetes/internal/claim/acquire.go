@@ -1,6 +1,7 @@
 package claim
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -64,7 +65,7 @@ func (c *Claims) Acquire(ctx context.Context, r Request) (*Claim, error) {
 	e := c.watch.enter(name)
 	got, err := c.ready(ctx, e, want, p)
 	if err == nil {
-		held := c.hold(e, got, p)
+		held := c.hold(e, got, p, r.Ports)
 		held.group = group
 		return held, nil
 	}
@@ -96,6 +97,9 @@ func (c *Claims) ready(ctx context.Context, e *entry, want *v1beta1.SandboxClaim
 	e.made(made)
 	nudge := time.NewTimer(time.Hour)
 	defer nudge.Stop()
+	patience := cmp.Or(c.o.Peek, peekAfter)
+	peek := time.NewTimer(patience)
+	defer peek.Stop()
 	waiting := false
 	nudges := 0
 	for {
@@ -125,6 +129,12 @@ func (c *Claims) ready(ctx context.Context, e *entry, want *v1beta1.SandboxClaim
 			nudges, waiting = nudges+1, false
 			data := fmt.Appendf(nil, `{"metadata":{"annotations":{"%snudge":"%d"}}}`, domain, nudges)
 			_ = c.api.patch(ctx, e.name, data) // without it the controller looks again in a minute
+		case <-peek.C:
+			if err := c.stuck(ctx, e.name, now, p); err != nil {
+				return nil, err
+			}
+			patience *= 2
+			peek.Reset(patience)
 		case <-ctx.Done():
 			return nil, c.late(ctx, e.name, now, p)
 		}
@@ -132,12 +142,12 @@ func (c *Claims) ready(ctx context.Context, e *entry, want *v1beta1.SandboxClaim
 }
 
 // hold makes a Claim of one that is ready.
-func (c *Claims) hold(e *entry, now *v1beta1.SandboxClaim, p *pool) *Claim {
+func (c *Claims) hold(e *entry, now *v1beta1.SandboxClaim, p *pool, ports []int) *Claim {
 	held := &Claim{
 		Name: now.Name, Namespace: now.Namespace, Sandbox: now.Status.SandboxStatus.Name,
 		Pod: now.Status.SandboxStatus.Name, PodIPs: now.Status.SandboxStatus.PodIPs,
 		Pool: p.name, Container: p.container, ExecOnly: p.execOnly,
-		claims: c, entry: e, pool: p, since: c.o.Cluster.Now(),
+		claims: c, entry: e, pool: p, since: c.o.Cluster.Now(), ports: ports,
 	}
 	e.hold(held, held.doubt)
 	return held

@@ -22,6 +22,8 @@ type Request struct {
 	// Lifetime is when the cluster itself takes the sandbox down, counted from now: the acquire limit, the sample's timeout
 	// and the grace for its end.
 	Lifetime time.Duration
+	// Ports are those that the sandbox's runtime may listen on: they tell its container from others of the pod.
+	Ports []int
 }
 
 // Claim is one claim that became ready. Its fields do not change.
@@ -42,6 +44,7 @@ type Claim struct {
 	entry  *entry
 	pool   *pool     // nil: attached
 	since  time.Time // when it was ready, by the server's clock
+	ports  []int     // of Request
 
 	left  sync.Once
 	group string // whose policy it is under

@@ -43,7 +43,7 @@ func within(t *testing.T) context.Context {
 	return ctx
 }
 
-var warm = Request{Spec: sandbox.Spec{Cluster: sandbox.Cluster{WarmPool: "pool"}}, Lifetime: time.Hour}
+var warm = Request{Spec: sandbox.Spec{Cluster: sandbox.Cluster{WarmPool: "pool"}}, Lifetime: time.Hour, Ports: []int{8888}}
 
 func acquire(t *testing.T, c *Claims, r Request) *Claim {
 	t.Helper()
@@ -356,6 +356,52 @@ func TestLimitSaysWhy(t *testing.T) {
 	nothing(t, f)
 }
 
+// What a container waits for in vain ends the wait, and is nothing to try again; what may still come does not.
+func TestStuck(t *testing.T) {
+	for _, test := range []struct {
+		reason, message, event string
+		want                   string // empty: the wait goes on to its limit
+	}{
+		{"InvalidImageName", `couldn't parse image name "A"`, "", "correct the image's name"},
+		{"ErrImageNeverPull", "Container image is not present with pull policy of Never", "", "load the image"},
+		{"ErrImagePull", "failed to resolve reference: docker.io/library/debain:13: not found", "", "name and tag"},
+		{"ImagePullBackOff", `Back-off pulling image "debain"`, `Failed to pull image "debain": pull access denied`, "imagePullSecret"},
+		{"ImagePullBackOff", `Back-off pulling image "debian"`, "dial tcp 192.0.2.1:443: i/o timeout", ""},
+		{"CreateContainerConfigError", `secret "token" not found`, "", "correct the pod's spec"},
+		{"CreateContainerConfigError", "failed to sync secret cache: timed out waiting for the condition", "", ""},
+		{"ContainerCreating", "", "", ""},
+	} {
+		t.Run(test.reason+" "+test.want, func(t *testing.T) {
+			t.Parallel()
+			f := newFake(t)
+			f.condition = condition("DependenciesNotReady", "Pod exists with phase: Pending")
+			f.set(func() {
+				f.put("ADDED", "pods", object{"metadata": object{"name": "box-sbx-r1-1", "namespace": "ns"}, "status": object{"containerStatuses": []object{{
+					"name": "main", "image": "debain", "state": object{"waiting": object{"reason": test.reason, "message": test.message}}}}}})
+				if test.event != "" {
+					f.put("ADDED", "events", object{"metadata": object{"name": "e"}, "type": "Warning", "reason": "Failed", "message": test.event})
+				}
+			})
+			limit := soon
+			if test.want == "" {
+				limit = 300 * time.Millisecond
+			}
+			c := open(t, f, Options{AcquireLimit: limit, Peek: time.Millisecond})
+			_, err := c.Acquire(within(t), warm)
+			late := errors.Is(err, context.DeadlineExceeded)
+			switch {
+			case test.want == "" && (!late || sandbox.KindOf(err) != sandbox.KindUnavailable):
+				t.Errorf("%v, want the end of the limit", err)
+			case test.want != "" && (late || sandbox.KindOf(err) != sandbox.KindUnsupported || !strings.Contains(err.Error(), test.want) ||
+				!strings.Contains(err.Error(), "debain") || !strings.Contains(err.Error(), test.message)):
+				t.Errorf("%v, want %q", err, test.want)
+			}
+			closed(t, c)
+			nothing(t, f)
+		})
+	}
+}
+
 func TestCancelledAcquireLeavesNothing(t *testing.T) {
 	f := newFake(t)
 	f.condition = func(object) (object, bool) { return nil, false }
@@ -426,6 +472,20 @@ func TestGone(t *testing.T) {
 			pod(f, cl.Pod, object{"containerStatuses": []object{{"name": "main", "state": object{"terminated": object{"reason": "OOMKilled", "exitCode": 137, "finishedAt": now()}}}}})
 			f.edit("sandboxclaims", cl.Name, func(o object) { ready(o)["status"], ready(o)["reason"] = "False", "PodFailed" })
 		}, "killed for memory", End{Died: true, OOM: true, Exit: 137}},
+		{"a sidecar crashed", func(f *fake, cl *Claim) {
+			f.set(func() {
+				f.put("ADDED", "pods", object{"metadata": object{"name": cl.Pod, "creationTimestamp": "2026-01-01T00:00:00Z"},
+					"spec": object{"containers": []object{{"name": "proxy"}, {"name": "main", "ports": []object{{"containerPort": 8888}}}}},
+					"status": object{"phase": "Running", "containerStatuses": []object{
+						{"name": "main", "state": object{"running": object{}}},
+						{"name": "proxy", "state": object{"waiting": object{"reason": "CrashLoopBackOff"}},
+							"lastState": object{"terminated": object{"reason": "Error", "exitCode": 1, "finishedAt": now()}}},
+					}}})
+			})
+			f.edit("sandboxclaims", cl.Name, func(o object) {
+				ready(o)["status"], ready(o)["reason"], ready(o)["message"] = "False", "DependenciesNotReady", "Pod is Running but not Ready"
+			})
+		}, "", End{}},
 		{"restarted", func(f *fake, cl *Claim) {
 			pod(f, cl.Pod, object{"containerStatuses": []object{{"name": "main", "state": object{"running": object{}}, "restartCount": 1,
 				"lastState": object{"terminated": object{"reason": "Error", "exitCode": 143, "finishedAt": now()}}}}})

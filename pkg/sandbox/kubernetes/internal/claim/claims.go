@@ -20,6 +20,9 @@ type Options struct {
 	Run     sandbox.Run
 	// AcquireLimit is the most that Acquire waits for a claim to become ready; zero: as long as its context lets it.
 	AcquireLimit time.Duration
+	// Peek is how long a claim may take before its pod is looked at for what will never get better; zero is 10 s. Each
+	// later look takes twice as long to come.
+	Peek time.Duration
 	// Entrances are who may connect to sandboxes whose network the run itself writes. Exec and port-forward to the
 	// pod need none.
 	Entrances []Peer

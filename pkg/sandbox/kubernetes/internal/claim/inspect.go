@@ -91,10 +91,14 @@ var ownDisk = []string{"ephemeral local storage usage exceeds", "exceeded its lo
 // nodeSkew is what a node's clock, which says when containers ended, may be behind the API server's.
 const nodeSkew = 10 * time.Second
 
-// died says whether a container of the pod ended since the claim was ready: with it went all that ran in it, also
-// where the kubelet started it again.
+// died says whether the container that commands run in ended since the claim was ready: with it went all that ran in it,
+// also where the kubelet started it again. One beside it, such as a service mesh's, is no business of the code under test.
 func (c *Claim) died(pod *corev1.Pod) (string, End) {
+	worker := c.worker(pod)
 	for _, s := range pod.Status.ContainerStatuses {
+		if worker != "" && s.Name != worker {
+			continue
+		}
 		for _, t := range []*corev1.ContainerStateTerminated{s.State.Terminated, s.LastTerminationState.Terminated} {
 			if t == nil || t.FinishedAt.Time.Before(c.since.Add(-nodeSkew)) {
 				continue
@@ -107,4 +111,27 @@ func (c *Claim) died(pod *corev1.Pod) (string, End) {
 		}
 	}
 	return "", End{}
+}
+
+// defaultContainer is kubectl's annotation on pods.
+const defaultContainer = "kubectl.kubernetes.io/default-container"
+
+// worker is the container that commands run in: the one that the run's template names, that the pod does, that declares
+// a port of the runtime's, or the first.
+func (c *Claim) worker(pod *corev1.Pod) string {
+	if c.Container != "" {
+		return c.Container
+	}
+	if name := pod.Annotations[defaultContainer]; name != "" {
+		return name
+	}
+	for _, container := range pod.Spec.Containers {
+		if slices.ContainsFunc(container.Ports, func(p corev1.ContainerPort) bool { return slices.Contains(c.ports, int(p.ContainerPort)) }) {
+			return container.Name
+		}
+	}
+	if len(pod.Spec.Containers) == 0 {
+		return ""
+	}
+	return pod.Spec.Containers[0].Name
 }

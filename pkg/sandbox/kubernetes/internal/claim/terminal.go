@@ -1,6 +1,7 @@
 package claim
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -95,7 +96,66 @@ func (c *Claims) instead(ctx context.Context, pools bool, name string) string {
 	return remedy + "; there is " + strings.Join(names[:min(len(names), 10)], ", ")
 }
 
-// late is the error of a wait that was ended: by the caller, or by the limit.
+// peekAfter is longer than what starts well takes, with an image that is there: those cost no request for it.
+const peekAfter = 10 * time.Second
+
+// stuck is the error of a claim whose pod waits in vain, or nil. It makes a request, and one more where an image is missing.
+func (c *Claims) stuck(ctx context.Context, name string, now *v1beta1.SandboxClaim, p *pool) error {
+	ctx, cancel := context.WithTimeout(cluster.Patience(ctx, 0), 5*time.Second)
+	defer cancel()
+	pods, err := c.o.Cluster.Pods(now.Namespace)
+	if err != nil {
+		return nil
+	}
+	podName := cmp.Or(now.Status.SandboxStatus.Name, now.Name)
+	pod, err := pods.Get(ctx, podName, metav1.GetOptions{})
+	if err != nil {
+		return nil // not there yet, or not for this user to see: the limit will say what can be said
+	}
+	for _, s := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
+		w := s.State.Waiting
+		if w == nil {
+			continue
+		}
+		said := w.Message
+		if w.Reason == "ImagePullBackOff" { // older kubelets say why in an event alone
+			said = strings.Join(append(c.warnings(ctx, pod.Namespace, podName), said), "; ")
+		}
+		if remedy := inVain(w.Reason, said); remedy != "" {
+			return &sandbox.Error{Op: "acquire", ID: name, Kind: sandbox.KindUnsupported, Err: fmt.Errorf(
+				"a pod of %s cannot start: container %s (image %s): %s: %s; %s", p.from, s.Name, s.Image, w.Reason, said, remedy)}
+		}
+	}
+	return nil
+}
+
+// inVain says what to do about what a container waits for and will not get; empty: it may come yet.
+func inVain(reason, said string) string {
+	says := func(parts ...string) bool {
+		return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(said, part) })
+	}
+	switch reason {
+	case "InvalidImageName":
+		return "correct the image's name"
+	case "ErrImageNeverPull":
+		return "load the image into the node, or let imagePullPolicy pull it"
+	case "ErrImagePull", "ImagePullBackOff":
+		switch {
+		case says("denied", "unauthorized", "authentication required", "403 Forbidden"):
+			return "correct the image's name, or give the pod's service account an imagePullSecret"
+		case says("not found", "manifest unknown", "does not exist"):
+			return "correct the image's name and tag"
+		}
+	case "CreateContainerConfigError":
+		if says("not found", "runAsNonRoot") {
+			return "correct the pod's spec"
+		}
+	}
+	return ""
+}
+
+// late is the error of a wait that was ended: by the caller, or by the limit, which context.DeadlineExceeded is in the
+// chain of.
 func (c *Claims) late(ctx context.Context, name string, now *v1beta1.SandboxClaim, p *pool) error {
 	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return cluster.Classify("acquire", name, context.Cause(ctx))
@@ -110,17 +170,19 @@ func (c *Claims) late(ctx context.Context, name string, now *v1beta1.SandboxClai
 	if c.o.AcquireLimit > 0 {
 		within = "within " + c.o.AcquireLimit.String()
 	}
-	return &sandbox.Error{Op: "acquire", ID: name, Kind: sandbox.KindUnavailable, Err: fmt.Errorf(
-		"no sandbox of %s was ready %s: %s%s", p.from, within, strings.TrimSuffix(said, ": "), c.why(ask, now))}
+	return &sandbox.Error{Op: "acquire", ID: name, Kind: sandbox.KindUnavailable, Err: &lateError{fmt.Sprintf(
+		"no sandbox of %s was ready %s: %s%s", p.from, within, strings.TrimSuffix(said, ": "), c.why(ask, now))}}
 }
+
+type lateError struct{ text string }
+
+func (e *lateError) Error() string        { return e.text }
+func (e *lateError) Is(target error) bool { return target == context.DeadlineExceeded }
 
 // why is what Sandbox, pod and events say, as far as this user may read them. It begins with a separator, or is empty.
 func (c *Claims) why(ctx context.Context, now *v1beta1.SandboxClaim) string {
 	var said []string
-	name := now.Status.SandboxStatus.Name
-	if name == "" {
-		name = now.Name
-	}
+	name := cmp.Or(now.Status.SandboxStatus.Name, now.Name)
 	if box, err := c.box(ctx, name); err == nil {
 		if s := meta.FindStatusCondition(box.Status.Conditions, string(core.SandboxConditionPodScheduled)); s != nil && s.Status != metav1.ConditionTrue && s.Message != "" {
 			said = append(said, s.Reason+": "+s.Message)
