@@ -93,9 +93,6 @@ func router(ctx context.Context, connector connect.Connector, namespace string) 
 	if err != nil {
 		return "", err
 	}
-	if token := route.Header.Get("Authorization"); token != "" {
-		request.Header.Set("Authorization", token)
-	}
 	answer, err := route.Client.Do(request)
 	if err != nil {
 		return "", err

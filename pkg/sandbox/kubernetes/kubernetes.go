@@ -44,6 +44,14 @@ func Open(ctx context.Context, opts Options) (*Provider, error) {
 	if err != nil {
 		return nil, err
 	}
+	p, err := open(ctx, c, opts)
+	if err != nil {
+		c.Close()
+	}
+	return p, err
+}
+
+func open(ctx context.Context, c *cluster.Cluster, opts Options) (*Provider, error) {
 	connector, err := connect.Open(ctx, c, opts.connection())
 	if err != nil {
 		return nil, err
@@ -57,7 +65,6 @@ func Open(ctx context.Context, opts Options) (*Provider, error) {
 		Entrances: opts.entrances(), Service: opts.named(), Trace: true,
 	})
 	if err != nil {
-		c.Close()
 		return nil, errors.Join(err, connector.Close())
 	}
 	return &Provider{

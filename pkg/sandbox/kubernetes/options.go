@@ -114,8 +114,16 @@ func (o Options) entrances() []claim.Peer {
 	if o.Connection == ConnectionInCluster {
 		return self()
 	}
-	return []claim.Peer{{Namespace: o.RouterNamespace, Labels: map[string]string{"app": "sandbox-router"}}}
+	var peers []claim.Peer
+	for _, label := range routerLabels {
+		peers = append(peers, claim.Peer{Namespace: o.RouterNamespace, Labels: map[string]string{label: "sandbox-router"}})
+	}
+	return peers
 }
+
+// routerLabels are what the pods of Agent Sandbox's two routers carry: the Python one's manifest says the first, and so does
+// the policy that the controller writes by default; the Go one's says the second.
+var routerLabels = []string{"app", "app.kubernetes.io/name"}
 
 // self is the address of the pod that this runs in, as other pods see it.
 func self() (peers []claim.Peer) {

@@ -167,10 +167,3 @@ func (a *alphaAPI) remove(ctx context.Context, pools bool, name string) error {
 	}
 	return a.templates.Delete(ctx, name, metav1.DeleteOptions{})
 }
-
-func (a *alphaAPI) amend(ctx context.Context, pools bool, name string, data []byte) (err error) {
-	if !pools { // there are no own pools
-		_, err = a.templates.Patch(ctx, name, types.MergePatchType, data, metav1.PatchOptions{})
-	}
-	return err
-}

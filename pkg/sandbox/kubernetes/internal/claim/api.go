@@ -32,7 +32,6 @@ type api interface {
 	// names lists templates, or pools; with an owner, only what that owns.
 	names(ctx context.Context, pools bool, selector string, owner types.UID) ([]string, error)
 	remove(ctx context.Context, pools bool, name string) error
-	amend(ctx context.Context, pools bool, name string, data []byte) error // merge patch
 }
 
 // boxAPI reads a Sandbox, of the group agents.x-k8s.io.
@@ -233,15 +232,6 @@ func (a *betaAPI) remove(ctx context.Context, pools bool, name string) error {
 		return a.pools.Delete(ctx, name, metav1.DeleteOptions{})
 	}
 	return a.templates.Delete(ctx, name, metav1.DeleteOptions{})
-}
-
-func (a *betaAPI) amend(ctx context.Context, pools bool, name string, data []byte) (err error) {
-	if pools {
-		_, err = a.pools.Patch(ctx, name, types.MergePatchType, data, metav1.PatchOptions{})
-	} else {
-		_, err = a.templates.Patch(ctx, name, types.MergePatchType, data, metav1.PatchOptions{})
-	}
-	return err
 }
 
 func objectNames(list runtime.Object, err error, owner types.UID) ([]string, error) {

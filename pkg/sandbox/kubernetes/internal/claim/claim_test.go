@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/goleak"
 
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
@@ -356,6 +357,26 @@ func TestLimitSaysWhy(t *testing.T) {
 	nothing(t, f)
 }
 
+// The trace goes on with the claim: Agent Sandbox's controller continues it from an annotation.
+func TestTraceOnClaim(t *testing.T) {
+	f := newFake(t)
+	c := open(t, f, Options{Trace: true})
+	span := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}, TraceFlags: trace.FlagsSampled})
+	cl, err := c.Acquire(trace.ContextWithSpanContext(within(t), span), warm)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `{"traceparent":"00-01000000000000000000000000000000-0200000000000000-01"}`
+	if got := metaOf(f.get("sandboxclaims", cl.Name))["annotations"].(object)["opentelemetry.io/trace-context"]; got != want {
+		t.Errorf("%v, want %v", got, want)
+	}
+	untraced := acquire(t, c, warm)
+	if got, ok := metaOf(f.get("sandboxclaims", untraced.Name))["annotations"].(object)["opentelemetry.io/trace-context"]; ok {
+		t.Errorf("without a trace: %v", got)
+	}
+	closed(t, c)
+}
+
 // What a container waits for in vain ends the wait, and is nothing to try again; what may still come does not.
 func TestStuck(t *testing.T) {
 	for _, test := range []struct {
@@ -666,50 +687,6 @@ func TestManage(t *testing.T) {
 	}
 	closed(t, theirs)
 	nothing(t, f)
-}
-
-func TestKeep(t *testing.T) {
-	for _, version := range []string{"v1beta1", "v1alpha1"} {
-		t.Run(version, func(t *testing.T) {
-			f := newFake(t)
-			f.version = version
-			c := open(t, f, Options{})
-			image := Request{Spec: sandbox.Spec{Network: sandbox.NetworkNone, Cluster: sandbox.Cluster{Image: "i"}}, Lifetime: time.Minute}
-			kept, other := acquire(t, c, image), acquire(t, c, image)
-			if err := kept.Keep(within(t), 2*time.Hour); err != nil {
-				t.Fatal(err)
-			}
-			closed(t, c)
-			if cause := kept.Cause(); cause != nil {
-				t.Error(cause)
-			}
-			if left := f.names("sandboxclaims"); !slices.Equal(left, []string{kept.Name}) {
-				t.Errorf("kept %s, and there is %v; %s went", kept.Name, left, other.Name)
-			}
-			m := metaOf(f.get("sandboxclaims", kept.Name))
-			if m["ownerReferences"] != nil || m["labels"].(object)[labelRun] != nil || m["labels"].(object)[labelKept] != "r1" {
-				t.Errorf("%v", m)
-			}
-			for _, r := range []string{"sandboxtemplates", "sandboxwarmpools"} {
-				for _, n := range f.names(r) {
-					owner := metaOf(f.get(r, n))["ownerReferences"].([]any)
-					if len(owner) != 1 || owner[0].(object)["kind"] != "SandboxClaim" {
-						t.Errorf("%s %s is owned by %v", r, n, owner)
-					}
-				}
-			}
-			if n := f.names("sandboxtemplates"); len(n) != 1 {
-				t.Errorf("templates %v: the policy of what was kept hangs on it", n)
-			}
-			infos, err := c.List(within(t), labelKept)
-			if err != nil || len(infos) != 1 || time.Until(infos[0].Expires) < time.Hour {
-				t.Error(infos, err)
-			}
-			if err := c.Release(within(t), kept); err != nil || len(f.names("sandboxclaims")) != 1 {
-				t.Errorf("Release took what was kept: %v", err)
-			}
-		})
-	}
 }
 
 func TestNameTakenIsNotDeleted(t *testing.T) {

@@ -46,17 +46,16 @@ type Claims struct {
 	open  context.Context
 	close context.CancelCauseFunc
 
-	flight  singleflight.Group
-	mu      sync.Mutex
-	closed  bool
-	busy    sync.WaitGroup // Acquires under way
-	keeping sync.Mutex
-	watch   *watch // nil before the first Acquire
-	lease   *lease
-	pools   map[string]*pool
-	made    map[string]*pool // by name: what Close has to remove, also where making it failed
-	groups  map[string]*group
-	secret  string // in what nobody else may be able to tell
+	flight singleflight.Group
+	mu     sync.Mutex
+	closed bool
+	busy   sync.WaitGroup // Acquires under way
+	watch  *watch         // nil before the first Acquire
+	lease  *lease
+	pools  map[string]*pool
+	made   map[string]*pool // by name: what Close has to remove, also where making it failed
+	groups map[string]*group
+	secret string // in what nobody else may be able to tell
 }
 
 // Open finds out which versions of the API are served: one request. Lease and watch come with the first Acquire.

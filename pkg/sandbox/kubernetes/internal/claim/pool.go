@@ -11,7 +11,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	core "sigs.k8s.io/agent-sandbox/api/v1beta1"
 	v1beta1 "sigs.k8s.io/agent-sandbox/extensions/api/v1beta1"
 
@@ -21,15 +20,14 @@ import (
 
 // pool is where the claims of one kind of Spec come from.
 type pool struct {
-	name        string                  // of the SandboxWarmPool
-	from        string                  // what the recipe says, for messages
-	template    string                  // of its SandboxTemplate; empty where that did not have to be found out
-	own         bool                    // the run made the pool
-	ownTemplate bool                    // and the template
-	container   string                  // of own templates
-	execOnly    bool                    // its container only waits
-	service     bool                    // its sandboxes have a Service
-	keepers     []metav1.OwnerReference // claims that were kept; see Claim.Keep
+	name        string // of the SandboxWarmPool
+	from        string // what the recipe says, for messages
+	template    string // of its SandboxTemplate; empty where that did not have to be found out
+	own         bool   // the run made the pool
+	ownTemplate bool   // and the template
+	container   string // of own templates
+	execOnly    bool   // its container only waits
+	service     bool   // its sandboxes have a Service
 }
 
 // poolOf returns the pool of a Spec. What the run makes itself it makes once for all that are alike.
@@ -205,9 +203,6 @@ func (c *Claims) closePools(ctx context.Context) error {
 	removals.SetLimit(parallel) // a recipe may have an image for each case
 	errs := make([]error, len(own))
 	for i, p := range own {
-		if len(p.keepers) > 0 {
-			continue
-		}
 		removals.Go(func() error {
 			errs[i] = c.remove(ctx, true, p.name)
 			if p.ownTemplate {

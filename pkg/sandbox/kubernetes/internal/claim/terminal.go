@@ -68,7 +68,7 @@ func (c *Claims) terminal(ctx context.Context, name string, now *v1beta1.Sandbox
 			return fail(sandbox.KindUnsupported, "%s has no /bin/sh, without which nothing can be run in it: take an image with a shell%s", p.from, why)
 		}
 		return fail(sandbox.KindUnavailable, "the pod ended before it was ready: %s%s", r.Message, why)
-	case r.Reason == v1beta1.ClaimExpiredReason:
+	case r.Reason == v1beta1.ClaimExpiredReason, r.Reason == core.SandboxReasonExpired:
 		return fail(sandbox.KindUnavailable, "it expired before it was ready")
 	}
 	if slices.ContainsFunc(hopeless, func(h string) bool { return strings.Contains(r.Message, h) }) {

@@ -28,7 +28,7 @@ func (i *inside) url(t Target) (string, error) {
 	port := strconv.Itoa(t.Port)
 	if !i.podIP {
 		if !t.Service {
-			return "", unsupported("sandbox %s/%s has no Service, and so no name in the cluster's DNS: reach it by its address with --pod-ip, or set `service: true` in its SandboxTemplate (sandboxes of a warm pool have none)", t.Namespace, t.Sandbox)
+			return "", unsupported("sandbox %s/%s has no Service, and so no name in the cluster's DNS: reach it by its address with --pod-ip, or set `service: true` in its SandboxTemplate", t.Namespace, t.Sandbox)
 		}
 		return fmt.Sprintf("http://%s.%s.svc.%s", t.Sandbox, t.Namespace, net.JoinHostPort(i.domain, port)), nil
 	}
