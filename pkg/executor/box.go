@@ -27,6 +27,7 @@ type box struct {
 	idle    *sync.Cond // signalled when running becomes zero, or died true
 	running int        // commands
 	used    int        // commands that were started, or may have been
+	given   bool       // files of another sandbox were put into it, or may have been
 	died    bool       // by itself, of what runs in it
 	lost    bool
 }
@@ -108,6 +109,20 @@ func (b *box) wasUsed() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.used > 0
+}
+
+// gives notes that files which another sandbox made are about to be put into it.
+func (b *box) gives() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.given = true
+}
+
+// shaped says whether what is in it may be the work of the code under test: it ran there, or its files were put there.
+func (b *box) shaped() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.used > 0 || b.given
 }
 
 func sandboxLost(err error) bool {

@@ -199,3 +199,14 @@ func TestTwoFilesForOnePath(t *testing.T) {
 		t.Errorf("%s: %s", outcome(s), s.Message)
 	}
 }
+
+// One path that lies below another is no less of a conflict, whatever has a name between the two.
+func TestAFileAndWhatLiesBelowIt(t *testing.T) {
+	for _, made := range []string{"touch x", "mkdir d; ln -s d x"} {
+		s := newBench(t).run("sandboxes: {one: {}, two: {}}\nsteps: [{name: a, sandbox: one, run: '" + made + "; touch x-y x.z'}, {name: b, sandbox: two, run: mkdir x; touch x/f}]\n" +
+			"collect: [{src: 'x*', sandbox: one}, {src: x/f, sandbox: two}]\nverify: [{name: v, sandbox: one, run: 'true'}]").sample()
+		if outcome(s) != "failed/artifact" || !strings.Contains(s.Message, `one sandbox has "x" and another "x/f"`) {
+			t.Errorf("%s: %s: %s", made, outcome(s), s.Message)
+		}
+	}
+}

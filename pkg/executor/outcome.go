@@ -78,8 +78,8 @@ func repeatable(err error) bool {
 // interruption is why nothing was said of what an interrupted run was about to do.
 const interruption = "interrupted"
 
-// refused is the outcome of a call on a sandbox that returned an error: what was done, the reason if the sandbox or the way
-// to it failed, and whether a command ran in it before, so that it may be what is to blame.
+// refused is the outcome of a call on a sandbox that returned an error: what was done, and the reason if the sandbox or the
+// way to it failed. What the code under test has made in the sandbox may be to blame.
 func refused(ctx context.Context, b *box, what string, reason event.Reason, err error) outcome {
 	if t, ok := errors.AsType[*timeoutError](context.Cause(ctx)); ok {
 		o := failed(event.ReasonTimeout, "%s: %v", what, t)
@@ -108,7 +108,7 @@ func refused(ctx context.Context, b *box, what string, reason event.Reason, err 
 			o.exit = 126
 			return o
 		}
-		if b.wasUsed() {
+		if b.shaped() {
 			return failed(event.ReasonArtifact, "%s: %v", what, cause(err))
 		}
 	}

@@ -116,7 +116,9 @@ func (a *attempt) firstUse(ctx context.Context, box int) outcome {
 	var parts []part
 	var err error
 	if a.part == partVerify {
-		parts = a.collectedParts()
+		if parts = a.collectedParts(); len(parts) > 0 {
+			b.gives()
+		}
 	} else {
 		parts, err = a.run.files.of(box, a.names.get)
 	}

@@ -47,6 +47,7 @@ func (t *try) move(ctx context.Context, from *box, src string, to *box, dst stri
 		dir = "/"
 	}
 	count := 0
+	to.gives()
 	readErr, sendErr := pipe(func(w io.Writer) (err error) {
 		count, err = retar(w, newTarReader(stream, from.spec.Limits.WithDefaults()), name, f.Mode)
 		return err

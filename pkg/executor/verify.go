@@ -1,6 +1,11 @@
 package executor
 
-import "github.com/sbxrun/sbxrun/pkg/event"
+import (
+	"slices"
+	"strings"
+
+	"github.com/sbxrun/sbxrun/pkg/event"
+)
 
 // collectedParts is what is staged into a verify sandbox: what was collected from every sandbox, at the paths it had.
 func (a *attempt) collectedParts() []part {
@@ -11,14 +16,23 @@ func (a *attempt) collectedParts() []part {
 	return all.tars()
 }
 
-// twice returns a path that was collected from two sandboxes, which no verify sandbox could hold both of.
+// twice returns a path that was collected from two sandboxes, or that would have to be a folder for what was collected from
+// another: no verify sandbox could hold both.
 func twice(collected []entry) outcome {
-	seen := make(map[string]bool, len(collected))
-	for _, e := range collected {
-		if seen[e.name] {
-			return failed(event.ReasonArtifact, "collect: two sandboxes have %q, and verify can get only one", e.name)
+	names := make([]string, len(collected))
+	for i, e := range collected {
+		names[i] = strings.ReplaceAll(e.name, "/", "\x00") // so that what lies below a name comes right after it
+	}
+	slices.Sort(names)
+	for i := 1; i < len(names); i++ {
+		above, name := names[i-1], names[i]
+		shown := func(name string) string { return strings.ReplaceAll(name, "\x00", "/") }
+		switch {
+		case name == above:
+			return failed(event.ReasonArtifact, "collect: two sandboxes have %q, and verify can get only one", shown(name))
+		case strings.HasPrefix(name, above+"\x00"):
+			return failed(event.ReasonArtifact, "collect: one sandbox has %q and another %q, and verify can get only one", shown(above), shown(name))
 		}
-		seen[e.name] = true
 	}
 	return passed()
 }
