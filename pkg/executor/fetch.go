@@ -19,7 +19,7 @@ import (
 const (
 	// inMemory is the most bytes of a fetched file that are not put on disk.
 	inMemory = 64 << 10
-	// maxLinks is how many symbolic links are followed to a file.
+	// maxLinks is how many symbolic links to a file are followed, beside those that its folders are.
 	maxLinks = 8
 )
 
@@ -34,76 +34,110 @@ type fetcher struct {
 
 // fetch is a check.Fetch.
 func (f *fetcher) fetch(ctx context.Context, paths []string) (map[string]check.Fetched, error) {
+	got, err := f.all(ctx, paths)
+	if err != nil && f.err == nil {
+		f.err = err
+	}
+	return got, err
+}
+
+func (f *fetcher) all(ctx context.Context, paths []string) (map[string]check.Fetched, error) {
 	got := make(map[string]check.Fetched, len(paths))
-	want := make(map[string][]string, len(paths)) // paths as they were given, by name in the stream
+	want := places{}
 	for _, p := range paths {
-		want[streamName(p)] = append(want[streamName(p)], p)
+		want.add(path.Clean(p), p)
 	}
-	globs := make([]string, len(paths))
-	for i, p := range paths {
-		globs[i] = sandbox.EscapeGlob(p)
+	next, err := f.receive(ctx, want, got)
+	if err != nil {
+		return nil, err
 	}
-	for range maxLinks {
-		links, err := f.receive(ctx, globs, want, got)
-		if err != nil {
-			if f.err == nil {
-				f.err = err
-			}
+	absent := map[string]bool{}
+	for at, asked := range want {
+		if _, found := got[asked[0]]; !found && strings.Contains(strings.TrimPrefix(at, "/"), "/") {
+			absent[at] = true
+			next.winding.add(at, asked...)
+		}
+	}
+	for n := 0; n < maxLinks; n++ {
+		if err := f.straighten(ctx, next, absent, got); err != nil {
 			return nil, err
 		}
-		if len(links) == 0 {
+		if len(next.straight) == 0 {
 			break
 		}
-		globs, want = nil, map[string][]string{}
-		for target, asked := range links {
-			globs = append(globs, sandbox.EscapeGlob(target))
-			want[streamName(target)] = append(want[streamName(target)], asked...)
+		if next, err = f.receive(ctx, next.straight, got); err != nil {
+			return nil, err
 		}
 	}
 	return got, nil
 }
 
+// places are where files are looked for, each with the paths that were asked for and lead there.
+type places map[string][]string
+
+func (p places) add(at string, asked ...string) { p[at] = append(p[at], asked...) }
+
 // streamName is how Receive names a path.
 func streamName(p string) string { return strings.TrimPrefix(path.Clean(p), "/") }
 
-// receive reads one stream of the sandbox and returns the symbolic links in it that lead on, by target.
-func (f *fetcher) receive(ctx context.Context, globs []string, want map[string][]string, got map[string]check.Fetched) (map[string][]string, error) {
+// receive gets what is wanted and returns where the symbolic links among it lead.
+func (f *fetcher) receive(ctx context.Context, want places, got map[string]check.Fetched) (ways, error) {
+	var relative, absolute []string // apart, since Receive gives both the same names
+	for at := range want {
+		if path.IsAbs(at) {
+			absolute = append(absolute, at)
+		} else {
+			relative = append(relative, at)
+		}
+	}
+	next := ways{places{}, places{}}
+	for _, list := range [][]string{relative, absolute} {
+		if len(list) == 0 {
+			continue
+		}
+		if err := f.stream(ctx, list, want, got, next); err != nil {
+			return ways{}, err
+		}
+	}
+	return next, nil
+}
+
+// stream reads one stream of the sandbox: of places that are all relative, or all absolute.
+func (f *fetcher) stream(ctx context.Context, list []string, want places, got map[string]check.Fetched, next ways) error {
+	globs := make([]string, len(list))
+	named := make(map[string]string, len(list))
+	for i, at := range list {
+		globs[i] = sandbox.EscapeGlob(at)
+		named[streamName(at)] = at
+	}
 	stream, err := f.box.sb.Receive(ctx, globs)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer stream.Close()
-	links := map[string][]string{}
-	limits := f.box.spec.Limits.WithDefaults()
-	r := newTarReader(stream, limits)
+	r := newTarReader(stream, f.box.spec.Limits.WithDefaults())
 	for {
 		h, err := r.next()
 		if errors.Is(err, io.EOF) {
-			return links, nil
+			return nil
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
-		asked := want[path.Clean(h.Name)]
-		if asked == nil {
+		at, ok := named[path.Clean(h.Name)]
+		if !ok {
 			continue // what a folder holds
 		}
 		fetched := check.Fetched{Type: h.FileInfo().Mode().Type()}
 		switch h.Typeflag {
 		case tar.TypeReg:
 			if fetched.Content, err = f.keep(r); err != nil {
-				return nil, err
+				return err
 			}
 		case tar.TypeSymlink:
-			target := h.Linkname
-			if !path.IsAbs(target) {
-				if target = path.Join(path.Dir(h.Name), target); path.IsAbs(asked[0]) {
-					target = "/" + target
-				}
-			}
-			links[target] = append(links[target], asked...)
+			next.link(at, h.Linkname, want[at])
 		}
-		for _, p := range asked {
+		for _, p := range want[at] {
 			got[p] = fetched
 		}
 	}
