@@ -243,7 +243,6 @@ func (s *session) runAll(ctx context.Context, f *runFlags, plans []*plan.Plan, s
 		result, err = executor.Run(ctx, p, opts)
 		failed += result.Failed
 		s.started += result.Started
-		s.outcome.infra = s.outcome.infra || len(result.Left) > 0
 		if result.Stopped == executor.StoppedUnsupported && sandbox.KindOf(err) == sandbox.KindUnsupported {
 			s.outcome.infra, s.refusal, err = true, err, nil
 		}

@@ -96,7 +96,8 @@ const (
 	releaseTries = 3
 )
 
-// releaser takes sandboxes down, whatever became of the context, and remembers which could not be.
+// releaser takes sandboxes down, whatever became of the context, and remembers which could not be: the provider's Close
+// tries those again.
 type releaser struct {
 	events *events
 	mu     sync.Mutex
@@ -135,8 +136,8 @@ func (r *releaser) one(ctx context.Context, b *box) {
 	r.left = append(r.left, b.sb.ID())
 	r.mu.Unlock()
 	r.events.send(event.Event{
-		Type: event.TypeLeft, Case: b.spec.Labels["case"],
-		Message: fmt.Sprintf("sandbox %s could not be taken down: %v", b.sb.ID(), err),
+		Type: event.TypeWarning, Case: b.spec.Labels["case"],
+		Message: fmt.Sprintf("sandbox %s is not down yet: %v; that is tried again at the end of the run", b.sb.ID(), err),
 	})
 }
 

@@ -65,7 +65,7 @@ type Result struct {
 	Started int      // samples that were started
 	NotRun  int      // samples that were not
 	Failed  int      // samples that ended as failed, for the MaxFailures of what comes next
-	Left    []string // sandboxes that could not be taken down, by ID; each was told by an event of type left
+	Left    []string // sandboxes whose release failed, by ID; the provider's Close tries again, and says what stays
 }
 
 // Values of Result.Stopped and RecipeEnd.Stopped.

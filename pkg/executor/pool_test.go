@@ -227,7 +227,7 @@ func TestReleaseFails(t *testing.T) {
 			t.Fatalf("%+v, %v", b.result, b.err)
 		}
 		for _, e := range b.events {
-			if e.Type == event.TypeLeft && strings.Contains(e.Message, "fake-1") && strings.Contains(e.Message, "busy") {
+			if e.Type == event.TypeWarning && strings.Contains(e.Message, "fake-1") && strings.Contains(e.Message, "busy") {
 				return
 			}
 		}

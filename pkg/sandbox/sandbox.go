@@ -18,8 +18,8 @@ type Provider interface {
 	// context ends the wait and leaves nothing behind. The error is an *Error, with context.DeadlineExceeded in its chain
 	// where a limit of the provider's own ended the wait: it was all that there is.
 	Acquire(ctx context.Context, spec Spec) (Sandbox, error)
-	// Close releases every sandbox that is still held and everything else that the provider made for the run.
-	// It is safe to call twice. The error names what could not be taken down.
+	// Close releases every sandbox that is still held, those too whose Release failed, and everything else that the provider
+	// made for the run. It is safe to call twice. The error names what could not be taken down; without one nothing is left.
 	Close(ctx context.Context) error
 }
 
