@@ -52,6 +52,12 @@ func (c combination) String() string {
 	return strings.TrimSpace(strings.Join([]string{c.mode, c.runtime, c.pool, c.themes}, " "))
 }
 
+// way is the mode of the name.
+func (c combination) way() mode {
+	modes := slices.Concat(outside, inPod)
+	return modes[slices.IndexFunc(modes, func(m mode) bool { return m.name == c.mode })]
+}
+
 // TestConformance is the suite of all providers over each combination, each in a process of its own: it waits for pods most
 // of the time, and measures the process that it runs in.
 func TestConformance(t *testing.T) {
@@ -79,8 +85,7 @@ func TestSuite(t *testing.T) {
 	if len(fields) == 0 {
 		return
 	}
-	modes := slices.Concat(outside, inPod)
-	mode := modes[slices.IndexFunc(modes, func(m mode) bool { return m.name == fields[0] })]
+	mode := combination{mode: fields[0]}.way()
 	lacks := map[string]string{}
 	if slices.Contains(fields, "network") {
 		lacks["network/host is the host's network"] = "that would be a pod with hostNetwork, which is never asked for"

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -12,6 +13,7 @@ import (
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
@@ -21,7 +23,7 @@ var jobs = schema.GroupVersionResource{Group: "batch", Version: "v1", Resource: 
 const shippedNamespace = "sbxrun"
 
 // TestDeploy applies what ships in deploy/ as its README says, and runs it: with no more rights than rbac/ gives, a Job, the
-// shards and their report, and the conformance suite from inside the cluster.
+// shards and their report, and from inside the cluster a recipe and the conformance suite over each connection of a pod.
 func TestDeploy(t *testing.T) {
 	t.Parallel()
 	selfImage(t)
@@ -46,6 +48,7 @@ func TestDeploy(t *testing.T) {
 		w.completes("sbxrun-merge", "9 passed")
 	})
 	for i, c := range insideCombinations {
+		w.recipeJob(fmt.Sprintf("recipe-%d", i), c)
 		job := fmt.Sprintf("inside-%d", i)
 		w.apply(fmt.Sprintf(`
 apiVersion: batch/v1
@@ -65,9 +68,47 @@ spec:
 `, job, set.self, suiteVar, c, suiteNamespaceVar, w.name))
 	}
 	for i, c := range insideCombinations {
-		t.Run("inside "+c.mode+" "+c.runtime, func(t *testing.T) { w.in(t).completes(fmt.Sprintf("inside-%d", i), "PASS") })
+		t.Run("inside "+c.mode+" "+c.runtime, func(t *testing.T) {
+			w := w.in(t)
+			w.completes(fmt.Sprintf("recipe-%d", i), "1 passed")
+			w.completes(fmt.Sprintf("inside-%d", i), "PASS")
+		})
 	}
 	w.clean()
+}
+
+// recipeJob makes a Job that runs recipes/runtimes.yaml from inside the cluster.
+func (w *world) recipeJob(name string, c combination) {
+	w.t.Helper()
+	text, err := os.ReadFile(runtimesRecipe(w.t, c.pool, c.runtime))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.make(configMaps, &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": name},
+		"data": map[string]any{"recipe.yaml": string(text)},
+	}})
+	command, err := json.Marshal(append([]string{"sbxrun", "/recipes/recipe.yaml", "--provider=kubernetes", "--out=/tmp/run"}, c.way().flags()...))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.apply(fmt.Sprintf(`
+apiVersion: batch/v1
+kind: Job
+metadata: {name: %[1]s}
+spec:
+  backoffLimit: 0
+  template:
+    spec:
+      serviceAccountName: sbxrun
+      restartPolicy: Never
+      containers:
+      - name: sbxrun
+        image: %[2]s
+        command: %[3]s
+        volumeMounts: [{name: recipes, mountPath: /recipes}, {name: tmp, mountPath: /tmp}]
+      volumes: [{name: recipes, configMap: {name: %[1]s}}, {name: tmp, emptyDir: {}}]
+`, name, set.self, command))
 }
 
 // kubectl applies or deletes a folder of deploy/ through a kustomization that sets the image.

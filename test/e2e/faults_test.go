@@ -181,7 +181,7 @@ spec:
 		{"never-ready", fmt.Sprintf(template, "bad", set.plain, `readinessProbe: {tcpSocket: {port: 1}, periodSeconds: 1}`),
 			[]string{"--template", "bad", "--acquire-timeout", "8s"}, []string{"bad", "8s"}},
 		{"no-such-image", fmt.Sprintf(template, "bad", "sbxrun.test/none:1", "imagePullPolicy: Never"),
-			[]string{"--template", "bad", "--acquire-timeout", "15s"}, []string{"sbxrun.test/none:1"}},
+			[]string{"--template", "bad"}, []string{"sbxrun.test/none:1", "cannot start"}},
 		{"full-node", fmt.Sprintf(template, "bad", set.plain, `resources: {requests: {cpu: "1000"}}`),
 			[]string{"--template", "bad", "--acquire-timeout", "8s"}, []string{"Insufficient cpu"}},
 		{"no-such-pool", "", []string{"--warmpool", "none"}, []string{`no warm pool "none"`}},

@@ -73,19 +73,41 @@ func TestRecipes(t *testing.T) {
 // One recipe over each runtime, and over those that are found.
 func TestRuntimes(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile("recipes/runtimes.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
 	w := newWorld(t)
 	t.Cleanup(func() { w.clean() })
 	for _, r := range append(runtimes, runtime{"auto", "python"}, runtime{"auto", "plain"}, runtime{"auto", "sandboxd"}) {
 		t.Run(r.name+" of "+r.template, func(t *testing.T) {
 			t.Parallel()
 			w := w.in(t)
-			w.start(recipe(t, strings.NewReplacer("TEMPLATE", r.template, "RUNTIME", r.name).Replace(string(text)))).ends(0).verdict("passed", "")
+			w.start(runtimesRecipe(t, r.template, r.name)).ends(0).verdict("passed", "")
 		})
 	}
+}
+
+// What goes over a connection, each way: commands of each kind, and files of many sizes and names. TestDeploy has the
+// connections of a pod.
+func TestModes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "python", 2)
+	t.Cleanup(func() { w.clean() })
+	for _, m := range outside[1:] { // TestRecipes and TestRuntimes have the first
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			w := w.in(t)
+			args := append(m.flags(), runtimesRecipe(t, "python", "python"), absolute(t, "recipes/files.yaml"), "--warmpool", "python", "-j", "1")
+			w.start(args...).ends(0).verdict("passed", "")
+		})
+	}
+}
+
+// runtimesRecipe is recipes/runtimes.yaml for a template and a runtime.
+func runtimesRecipe(t *testing.T, template, runtime string) string {
+	t.Helper()
+	text, err := os.ReadFile("recipes/runtimes.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return recipe(t, strings.NewReplacer("TEMPLATE", template, "RUNTIME", runtime).Replace(string(text)))
 }
 
 // Labels, annotations and volumes go from the recipe into the claim and the pod.
