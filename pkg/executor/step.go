@@ -41,7 +41,7 @@ func (a *attempt) step(s *step, b budget) (end *stepEnd) {
 		return a.end(s, name, 0, notRun(interruption), nil)
 	}
 	if s.If != nil {
-		yes, err := s.If.Bool(a.names.get())
+		yes, err := a.condition(s)
 		if err != nil {
 			return a.end(s, name, 0, failed(event.ReasonAssertion, "if cannot be evaluated: %v", err), nil)
 		}
@@ -56,6 +56,18 @@ func (a *attempt) step(s *step, b budget) (end *stepEnd) {
 		Name: name, ID: s.ID, Part: s.part, Sandbox: a.boxName(s.box),
 	}})
 	return a.tries(s, name, b)
+}
+
+// condition evaluates the step's if. It sees the environment that the step would have.
+func (a *attempt) condition(s *step) (bool, error) {
+	if !s.If.Uses("env") {
+		return s.If.Bool(a.names.get())
+	}
+	env, err := a.run.envs.step(s, a.names.get)
+	if err != nil {
+		return false, err
+	}
+	return s.If.Bool(env.names())
 }
 
 // tries runs a step until a try passes, is not to be repeated, or was the last.
