@@ -106,8 +106,12 @@ func (g *gather) file(full string, info fs.FileInfo, dst string, mode uint32) er
 	return nil
 }
 
-// folder adds the content of a folder. Symbolic links in it stay what they are.
+// folder adds the content of a folder, which may be named by a symbolic link. Links in it stay what they are.
 func (g *gather) folder(root, dst string, mode uint32) error {
+	root, err := filepath.EvalSymlinks(root) // WalkDir would not go into a link
+	if err != nil {
+		return err
+	}
 	return filepath.WalkDir(root, func(full string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err

@@ -29,6 +29,7 @@ func TestStaging(t *testing.T) {
 		{"a mode", "{src: tree/a.txt, mode: '0755'}", "test -x a.txt", ""},
 		{"content", "{content: 'case ${{ case.n }}', dst: deep/down/c}", "cat deep/down/c", "case 7"},
 		{"an absolute dst", "{content: x, dst: /tmp/abs}", "cat /tmp/abs", "x"},
+		{"a folder by a link to it", "{src: tolink}", "cat tolink/a.txt tolink/sub/b.txt; readlink tolink/link; test ! -h tolink", "aba.txt"},
 		{"links stay links", "{src: tree, dst: .}", "readlink link", "a.txt"},
 		{"optional", "{src: '*.none', optional: true}", "ls", ""},
 		{"a large file", "{src: big}", "wc -c < big", "2097152"},
@@ -42,6 +43,9 @@ func TestStaging(t *testing.T) {
 					t.Fatal(err)
 				}
 				if err := os.Symlink("a.txt", filepath.Join(b.dir, "tree/link")); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.Symlink("tree", filepath.Join(b.dir, "tolink")); err != nil {
 					t.Fatal(err)
 				}
 				recipe := "cases: {list: [{id: c, n: 7, dir: y}]}\n"
