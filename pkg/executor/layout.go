@@ -49,21 +49,19 @@ func newLayout(r *recipe.Recipe) *layout {
 	l.finally = l.groups(partFinally, r.Finally)
 	l.verify = l.groups(partVerify, r.Verify)
 
-	used := make([]bool, len(r.Sandboxes))
+	used, judges := make([]bool, len(r.Sandboxes)), make([]bool, len(r.Sandboxes))
 	for _, s := range l.all {
+		boxes := used
 		if s.part == partVerify {
-			if !slices.Contains(l.verifyBoxes, s.box) {
-				l.verifyBoxes = append(l.verifyBoxes, s.box)
-			}
-			continue
+			boxes = judges
 		}
-		used[s.box] = true
+		boxes[s.box] = true
 		for _, f := range s.Files {
 			if f.From != "" {
-				used[l.boxIndex(f.From)] = true
+				boxes[l.boxIndex(f.From)] = true
 			}
 			if f.Sandbox != "" {
-				used[l.boxIndex(f.Sandbox)] = true
+				boxes[l.boxIndex(f.Sandbox)] = true
 			}
 		}
 	}
@@ -72,12 +70,19 @@ func newLayout(r *recipe.Recipe) *layout {
 		used[i] = true
 		l.collects[i] = append(l.collects[i], c)
 	}
-	for i, u := range used {
-		if u {
-			l.mainBoxes = append(l.mainBoxes, i)
+	l.mainBoxes, l.verifyBoxes = indexes(used), indexes(judges)
+	return l
+}
+
+// indexes returns where all is true.
+func indexes(all []bool) []int {
+	var list []int
+	for i, yes := range all {
+		if yes {
+			list = append(list, i)
 		}
 	}
-	return l
+	return list
 }
 
 func (l *layout) groups(part string, items []recipe.Item) []group {
