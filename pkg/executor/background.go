@@ -32,7 +32,7 @@ func (t *try) runInBackground(cmd sandbox.Command, own time.Duration) (o outcome
 	var stopping context.Context
 	stopping, bg.stop = context.WithCancel(t.a.run.soft) // an interruption stops it too
 	cmd.Stop, cmd.Grace = stopping.Done(), termGrace
-	ready := newReadiness(t)
+	ready := &readiness{t: t, dir: cmd.Dir}
 	if err := ready.prepare(); err != nil {
 		bg.stop()
 		return failed(event.ReasonAssertion, "ready: %v", err), false

@@ -24,12 +24,11 @@ const (
 // readiness waits until a background step is ready.
 type readiness struct {
 	t     *try
+	dir   string                                                        // of the step
 	what  string                                                        // is waited for, for people
 	probe func(ctx context.Context) (ready bool, why string, err error) // nil: the output tells
 	lines chan struct{}                                                 // closed when a line matched; nil: not the output
 }
-
-func newReadiness(t *try) *readiness { return &readiness{t: t} }
 
 // prepare interpolates what is waited for, before the command starts.
 func (r *readiness) prepare() error {
@@ -96,10 +95,19 @@ func (r *readiness) wait(bg *background) outcome {
 	ctx, cancel := limit.context(r.t.span.In(r.t.a.run.soft))
 	defer cancel()
 	done := bg.done
+	probing, stop := context.WithCancel(ctx) // until the command ends: then nothing may come of a look that goes on
+	defer stop()
+	go func() {
+		select {
+		case <-bg.done:
+			stop()
+		case <-probing.Done():
+		}
+	}()
 	why := ""
 	for pause := firstLook; ; pause = min(pause*3/2, maxLook) {
 		if r.probe != nil {
-			ready, seen, err := r.probe(ctx)
+			ready, seen, err := r.probe(probing)
 			switch {
 			case ready:
 				return passed()
@@ -123,8 +131,13 @@ func (r *readiness) wait(bg *background) outcome {
 			if o, over := r.ended(bg); over {
 				return o
 			}
-			done = nil // it has left something running that may become ready
+			done, probing = nil, ctx // it has left something running that may become ready
 		case <-ctx.Done():
+			if done != nil && bg.ended() { // which is nearer to the cause
+				if o, over := r.ended(bg); over {
+					return o
+				}
+			}
 			return r.late(ctx, limit, why)
 		}
 	}
@@ -145,7 +158,7 @@ func (r *readiness) ended(bg *background) (o outcome, over bool) {
 	}
 	if o.verdict == event.Passed {
 		o = failed(event.ReasonAssertion, "it ended before %s", r.what)
-	} else if o.message != "" {
+	} else if o.message != "" && o.verdict != event.NotRun {
 		o.message = fmt.Sprintf("it ended before %s: %s", r.what, o.message)
 	}
 	return o, true
@@ -167,16 +180,19 @@ func (r *readiness) late(ctx context.Context, limit bound, why string) outcome {
 	return o
 }
 
-// command runs the ready command as the step itself is run.
+// command runs the ready command where and as the step itself is run, but for a shell that it is not written for.
 func (r *readiness) command(ctx context.Context, script string) (bool, string, error) {
 	shell := r.t.s.Shell
-	if len(shell) == 0 {
+	if !r.t.s.QuotesValues {
 		shell = []string{"sh", "-e"}
 	}
 	var words lastWords
 	res, err := r.t.box.exec(ctx, sandbox.Command{
-		Argv: shell, Script: []byte(script + "\n"), Env: r.t.env.vars, OutputLimit: probeOutput,
+		Argv: shell, Script: []byte(script + "\n"), Env: r.t.env.vars, Dir: r.dir, OutputLimit: probeOutput,
 	}, nil, &words)
+	if kind := sandbox.KindOf(err); err != nil && (kind == sandbox.KindNotFound || kind == sandbox.KindInvalid) {
+		return false, cause(err).Error(), nil // the step itself meets it too, or has made it so
+	}
 	if err != nil || res.Exit == 0 {
 		return err == nil, "", err
 	}
