@@ -224,7 +224,7 @@ func (t *try) check(out *check.Outcome) outcome {
 	}
 	switch {
 	case err != nil && t.fetch.err != nil:
-		return refused(ctx, t.box, "get files to check", event.ReasonExec, t.fetch.err)
+		return refused(ctx, t.box, "get files to check", event.ReasonCollect, t.fetch.err)
 	case err != nil && ctx.Err() != nil:
 		return refused(ctx, t.box, "check what is expected", event.ReasonInternal, err)
 	case err != nil:

@@ -32,6 +32,18 @@ var programs = map[string]fake.Program{
 	},
 }
 
+// A file that is not taken out of the sandbox says nothing of how the command ended.
+func TestFilesThatCannotBeChecked(t *testing.T) {
+	for _, at := range []fake.Point{fake.Receive, fake.ReceiveRead} {
+		b := newBench(t)
+		b.open().Inject(fake.Fault{At: at, Kind: sandbox.KindInvalid, Err: errors.New("boom")})
+		s := b.run("steps: [{name: a, run: seq 1 500 > f; exit 3, expect: {exit: 3, files: {f: {size: 1}}}}]").sample()
+		if got := b.step("a"); outcome(s) != "failed/artifact" || got.Exit != 3 || !strings.Contains(s.Message, "get files to check: boom") {
+			t.Errorf("%s, exit %d: %s", outcome(s), got.Exit, s.Message)
+		}
+	}
+}
+
 func TestVerdicts(t *testing.T) {
 	boom := errors.New("boom")
 	tests := []struct {
