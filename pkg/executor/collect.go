@@ -47,6 +47,11 @@ func (a *attempt) collectFrom(ctx context.Context, box int, items []recipe.Colle
 			return failed(event.ReasonAssertion, "%s: %v", what, err)
 		}
 	}
+	if !b.isStaged { // no step has used it
+		if o := a.firstUse(ctx, box); o.verdict != event.Passed {
+			return o
+		}
+	}
 	stream, err := b.sb.Receive(ctx, globs)
 	if err != nil {
 		return refused(ctx, b, what, event.ReasonCollect, err)

@@ -21,16 +21,20 @@ func (t *try) transfer(ctx context.Context, f recipe.File, to *box) outcome {
 	if err == nil {
 		var dst string
 		if dst, err = text(f.Dst, t.env.names); err == nil {
-			return t.move(ctx, t.a.boxes[t.a.run.layout.boxIndex(f.From)], src, to, dst, f)
+			return t.move(ctx, t.a.run.layout.boxIndex(f.From), src, to, dst, f)
 		}
 	}
 	return failed(event.ReasonAssertion, "stage files from %s: %v", f.From, err)
 }
 
-func (t *try) move(ctx context.Context, from *box, src string, to *box, dst string, f recipe.File) outcome {
+func (t *try) move(ctx context.Context, index int, src string, to *box, dst string, f recipe.File) outcome {
+	from := t.a.boxes[index]
 	what := fmt.Sprintf("take %s from sandbox %s", src, f.From)
 	if from.gone() {
 		return failed(event.ReasonArtifact, "%s: that sandbox is gone", what)
+	}
+	if o := t.a.firstUse(ctx, index); o.verdict != event.Passed {
+		return o
 	}
 	stream, err := from.sb.Receive(ctx, []string{src})
 	if err != nil {
