@@ -187,26 +187,31 @@ func TestAcquireIsNotTheSamplesTime(t *testing.T) {
 }
 
 func TestRetriesBackOff(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		b := newBench(t)
-		start := time.Now()
-		var at []time.Duration
-		b.onEvent = func(e event.Event) {
-			if e.Type == event.TypeTryEnd {
-				at = append(at, time.Since(start))
+	for backoff, want := range map[string]time.Duration{
+		"10s": 90 * time.Second, // 10, 20, 30, 30
+		"1m":  4 * time.Minute,  // as asked, each time
+	} {
+		inBubble(t, func(t *testing.T) {
+			b := newBench(t)
+			start := time.Now()
+			var at []time.Duration
+			b.onEvent = func(e event.Event) {
+				if e.Type == event.TypeTryEnd {
+					at = append(at, time.Since(start))
+				}
 			}
-		}
-		s := b.run("steps: [{name: a, run: exit 1, retry: {attempts: 5, backoff: 10s}}]").sample()
-		if st := b.step("a"); st.Tries != 5 || outcome(s) != "failed/exit_code" || st.Flaky {
-			t.Errorf("%+v", st)
-		}
-		if took := time.Since(start); took != 90*time.Second { // 10, 20, 30, 30
-			t.Errorf("took %v, tries at %v", took, at)
-		}
-		if len(at) != 4 {
-			t.Errorf("%d tries told", len(at))
-		}
-	})
+			s := b.run("steps: [{name: a, run: exit 1, retry: {attempts: 5, backoff: " + backoff + "}}]").sample()
+			if st := b.step("a"); st.Tries != 5 || outcome(s) != "failed/exit_code" || st.Flaky {
+				t.Errorf("%+v", st)
+			}
+			if took := time.Since(start); took != want {
+				t.Errorf("%s: took %v, want %v, tries at %v", backoff, took, want, at)
+			}
+			if len(at) != 4 {
+				t.Errorf("%d tries told", len(at))
+			}
+		})
+	}
 }
 
 // A retry that could only begin after the sample's time is not waited for: the step's own failure is told.

@@ -11,7 +11,7 @@ import (
 	"github.com/sbxrun/sbxrun/pkg/recipe"
 )
 
-// maxBackoff is what the wait between two tries doubles up to.
+// maxBackoff is what the wait between two tries doubles up to. One that is asked for and longer stays as it is.
 const maxBackoff = 30 * time.Second
 
 // stepEnd is how a step ended.
@@ -87,7 +87,7 @@ func (a *attempt) tries(s *step, name string, b budget) *stepEnd {
 		e := o.event(n)
 		e.Step = name
 		a.send(event.Event{Type: event.TypeTryEnd, Try: &e})
-		backoff = min(2*backoff, maxBackoff)
+		backoff = max(backoff, min(2*backoff, maxBackoff))
 	}
 }
 
