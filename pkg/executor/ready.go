@@ -27,7 +27,8 @@ type readiness struct {
 	dir   string                                                        // of the step
 	what  string                                                        // is waited for, for people
 	probe func(ctx context.Context) (ready bool, why string, err error) // nil: the output tells
-	lines chan struct{}                                                 // closed when a line matched; nil: not the output
+	match *lineMatch                                                    // of the output; nil: that is not asked
+	lines chan struct{}                                                 // closed when a line matched; nil: as match
 }
 
 // prepare interpolates what is waited for, before the command starts.
@@ -60,8 +61,8 @@ func (r *readiness) prepare() error {
 		}
 		r.what = fmt.Sprintf("a line matches %q", source)
 		r.lines = make(chan struct{})
-		m := &lineMatch{re: re, found: r.lines}
-		r.t.stdout.watch, r.t.stderr.watch = m.stream(), m.stream()
+		r.match = &lineMatch{re: re, found: r.lines}
+		r.t.stdout.watch, r.t.stderr.watch = r.match.stream(), r.match.stream()
 	}
 	return nil
 }
@@ -88,7 +89,7 @@ func portNumber(v *expr.Value, names func() expr.Env) (int, error) {
 
 // wait returns passed once the step is ready.
 func (r *readiness) wait(bg *background) outcome {
-	if r.probe == nil && r.lines == nil {
+	if r.probe == nil && r.match == nil {
 		return passed()
 	}
 	limit := r.t.budget.soonest(time.Now(), r.t.s.Ready.Timeout)
@@ -119,12 +120,11 @@ func (r *readiness) wait(bg *background) outcome {
 				why = seen
 			}
 		}
-		var look <-chan time.Time
-		if r.probe != nil {
-			look = time.After(pause)
+		if r.match != nil {
+			r.match.glance(false)
 		}
 		select {
-		case <-look:
+		case <-time.After(pause):
 		case <-r.lines:
 			return passed()
 		case <-done:
@@ -145,7 +145,8 @@ func (r *readiness) wait(bg *background) outcome {
 
 // ended says what the end of the command means for one that is not ready.
 func (r *readiness) ended(bg *background) (o outcome, over bool) {
-	if r.lines != nil {
+	if r.match != nil {
+		r.match.glance(true)
 		select {
 		case <-r.lines: // its last words
 			return passed(), true
@@ -153,7 +154,7 @@ func (r *readiness) ended(bg *background) (o outcome, over bool) {
 		}
 	}
 	o = bg.judge(false)
-	if o.verdict == event.Passed && r.lines == nil {
+	if o.verdict == event.Passed && r.match == nil {
 		return o, false
 	}
 	if o.verdict == event.Passed {
