@@ -187,80 +187,98 @@ func (u *Updates) Write() (written []string, err error) {
 	}
 	slices.SortFunc(writes, func(a, b target) int { return strings.Compare(u.files[a].shown, u.files[b].shown) })
 
-	folders := roots{}
-	defer folders.close()
-	var pending []*renameio.PendingFile
+	var folder goldenDir
+	defer folder.close()
+	var temps []string // those of writes that are not in place yet
 	defer func() {
-		for _, p := range pending {
-			_ = p.Cleanup() // nothing to do where the file was put in place
+		for i, temp := range temps {
+			if temp != "" && folder.enter(writes[i]) == nil {
+				_ = folder.root.Remove(temp)
+			}
 		}
 	}()
 	for _, at := range writes {
-		p, err := u.prepare(at, folders)
+		temp, err := u.prepare(at, &folder)
 		if err != nil {
 			return nil, fmt.Errorf("--update wrote nothing: %s: %w", u.files[at].shown, err)
 		}
-		pending = append(pending, p)
+		temps = append(temps, temp)
 	}
-	for i, p := range pending {
-		if err := p.CloseAtomicallyReplace(); err != nil {
-			return written, fmt.Errorf("--update wrote %d of %d files: %s: %w", i, len(pending), u.files[writes[i]].shown, err)
+	for i, at := range writes {
+		err := folder.enter(at)
+		if err == nil {
+			err = folder.root.Rename(temps[i], filepath.Base(at.name))
 		}
-		written = append(written, u.files[writes[i]].shown)
+		if err != nil {
+			return written, fmt.Errorf("--update wrote %d of %d files: %s: %w", i, len(writes), u.files[at].shown, err)
+		}
+		temps[i] = ""
+		written = append(written, u.files[at].shown)
 	}
 	return written, nil
 }
 
-// prepare writes the new content beside its target.
-func (u *Updates) prepare(at target, folders roots) (*renameio.PendingFile, error) {
-	folder, err := folders.open(at)
-	if err != nil {
-		return nil, err
+// prepare writes the new content to a file beside its target, and returns that one's name.
+func (u *Updates) prepare(at target, folder *goldenDir) (string, error) {
+	if err := folder.enter(at); err != nil {
+		return "", err
 	}
 	src, err := os.Open(u.files[at].spooled)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	defer src.Close()
 	p, err := renameio.NewPendingFile(filepath.Base(at.name),
-		renameio.WithRoot(folder), renameio.WithPermissions(0o666), renameio.WithExistingPermissions())
+		renameio.WithRoot(folder.root), renameio.WithPermissions(0o666), renameio.WithExistingPermissions())
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	if _, err := io.Copy(p, src); err != nil {
-		return nil, errors.Join(err, p.Cleanup())
+	// It is put in place once all are there, and not kept open until then: a run may have more than there are descriptors.
+	_, err = io.Copy(p, src)
+	if err == nil {
+		err = p.Sync()
 	}
-	return p, nil
+	if err = errors.Join(err, p.File.Close()); err != nil {
+		_ = p.Cleanup() // which says that it is closed
+		return "", err
+	}
+	return filepath.Base(p.Name()), nil
 }
 
-// roots are the opened folders of golden files. Each is opened through the recipe's folder as an os.Root, so that a
-// link made since resolve leads nowhere.
-type roots map[target]*os.Root
+// goldenDir is the opened folder of a golden file. It is opened through the recipe's folder as an os.Root, so that a link made
+// since resolve leads nowhere.
+type goldenDir struct {
+	at   target
+	root *os.Root // nil: none is open
+}
 
-func (r roots) open(file target) (*os.Root, error) {
+// enter opens the folder of a file, unless it is open already, and closes the one before.
+func (g *goldenDir) enter(file target) error {
 	at := target{file.root, filepath.Dir(file.name)}
-	if folder := r[at]; folder != nil {
-		return folder, nil
+	if g.root != nil && g.at == at {
+		return nil
 	}
+	g.close()
 	root, err := os.OpenRoot(at.root)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer root.Close()
 	if err := root.MkdirAll(at.name, 0o777); err != nil {
-		return nil, err
+		return err
 	}
-	folder, err := root.OpenRoot(at.name)
-	if err != nil {
-		return nil, err
+	if g.root, err = root.OpenRoot(at.name); err != nil {
+		g.root = nil
+		return err
 	}
-	r[at] = folder
-	return folder, nil
+	g.at = at
+	return nil
 }
 
-func (r roots) close() {
-	for _, folder := range r {
-		_ = folder.Close()
+func (g *goldenDir) close() {
+	if g.root != nil {
+		_ = g.root.Close()
+		g.root = nil
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -256,6 +257,34 @@ func TestUpdatesConcurrently(t *testing.T) {
 	wg.Wait()
 	if written, err := u.Write(); err != nil || len(written) != 10 {
 		t.Errorf("wrote %v, %v", written, err)
+	}
+}
+
+// More files than there are descriptors, in few folders or each in one of its own.
+func TestUpdateOfManyFiles(t *testing.T) {
+	var was syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &was); err != nil {
+		t.Fatal(err)
+	}
+	few := was
+	few.Cur = 64
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &few); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &was) })
+	for _, name := range []string{"golden/%d", "%d/golden"} {
+		dir, spool := t.TempDir(), t.TempDir()
+		u := NewUpdates(spool)
+		for i := range 100 {
+			runUpdate(t, u, dir, "new\n", recipe.Expect{Stdout: golden(fmt.Sprintf(name, i))})
+		}
+		if written, err := u.Write(); err != nil || len(written) != 100 {
+			t.Errorf("%s: wrote %d files: %v", name, len(written), err)
+		}
+		if got := len(tree(t, dir)); got != 100 {
+			t.Errorf("%s: there are %d files", name, got)
+		}
+		onlyFiles(t, spool)
 	}
 }
 
