@@ -4,15 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"maps"
-	"slices"
 	"sync"
 
 	"github.com/sbxrun/sbxrun/pkg/event"
 )
-
-// maxValue is the size of a case's field or a capture that a line keeps when it is too long as a whole.
-const maxValue = 64 << 10
 
 // EventLog writes events.jsonl. What Send has taken is in the file when it returns.
 type EventLog struct{ lines *lineFile }
@@ -56,8 +51,13 @@ func writeLine(lines *lineFile, e event.Event, line func(event.Event) any) error
 	}()
 	err := encode(buf, line(e))
 	if err != nil || buf.Len() > event.MaxLine {
-		if err = encode(buf, line(fit(e))); err != nil {
-			return err
+		for f := newFitting(e); ; {
+			if err = encode(buf, line(f.event)); err != nil {
+				return err
+			}
+			if buf.Len() <= event.MaxLine || !f.shrink(buf.Len()-event.MaxLine) {
+				break
+			}
 		}
 		if buf.Len() > event.MaxLine {
 			return fmt.Errorf("%s of %s/%s has %d bytes, more than the %d of a line", e.Type, e.Recipe, e.Case, buf.Len(), event.MaxLine)
@@ -71,42 +71,4 @@ func encode(buf *bytes.Buffer, v any) error {
 	enc := json.NewEncoder(buf)
 	enc.SetEscapeHTML(false)
 	return enc.Encode(v)
-}
-
-// fit is the event with smaller values in place of those that no line can hold. The event itself is shared, and kept.
-func fit(e event.Event) event.Event {
-	if e.StepEnd != nil {
-		step := *e.StepEnd
-		step.Captures = fitValues(step.Captures)
-		e.StepEnd = &step
-	}
-	if e.SampleEnd != nil {
-		sample := *e.SampleEnd
-		sample.Fields = fitValues(sample.Fields)
-		sample.Steps = slices.Clone(sample.Steps)
-		for i := range sample.Steps {
-			sample.Steps[i].Captures = fitValues(sample.Steps[i].Captures)
-		}
-		e.SampleEnd = &sample
-	}
-	if e.RecipeStart != nil {
-		start := *e.RecipeStart
-		start.Vars = fitValues(start.Vars)
-		e.RecipeStart = &start
-	}
-	return e
-}
-
-func fitValues(values map[string]any) map[string]any {
-	values = maps.Clone(values)
-	for name, v := range values {
-		data, err := json.Marshal(v)
-		switch {
-		case err != nil:
-			values[name] = nil
-		case len(data) > maxValue:
-			values[name] = fmt.Sprintf("(left out: %d bytes)", len(data))
-		}
-	}
-	return values
 }
