@@ -11,7 +11,8 @@ import (
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 )
 
-// How long a request that gets no answer is repeated, and at which intervals.
+// How long a request that gets no answer is repeated, without the time that it waits for a slot, and at which intervals. It
+// is made twice at least.
 const (
 	patience   = 75 * time.Second
 	firstPause = 100 * time.Millisecond
@@ -24,22 +25,49 @@ const longWait = 8 * time.Second
 // call makes a request, again and again until it is answered. args are what follows the number.
 func (s *Shell) call(ctx context.Context, name string, args ...string) (answer, error) {
 	var a answer
-	err := s.persist(ctx, func(ctx context.Context) error {
-		number := strconv.FormatUint(s.numbers.Add(1), 36)
-		argv := append([]string{"sh", "-c", script(name), "sbx", number}, args...)
-		reply, err := s.opts.Transport.Run(ctx, argv)
-		if err != nil {
-			return err
-		}
-		a, err = parse(reply.Stdout, number)
-		if err != nil && (reply.Exit == 127 || reply.Exit == 126) {
-			return s.lacking("sh", fmt.Sprintf(" that can be run: %q", brief(reply.Stderr)))
-		}
-		if err != nil {
-			return fmt.Errorf("%w (exit status %d, stderr %q)", err, reply.Exit, brief(reply.Stderr))
-		}
-		return s.sameContainer(a)
+	err := s.persist(ctx, s.runLimit(), func(ctx context.Context) (err error) {
+		a, err = s.request(ctx, name, args)
+		return err
 	})
+	return s.understand(name, a, err)
+}
+
+// ask makes a request whose answer carries data, up to size bytes of it: each try has arguments of its own.
+func (s *Shell) ask(ctx context.Context, name string, args func(size int64) []string) (answer, error) {
+	var a answer
+	err := s.persist(ctx, s.runLimit(), func(ctx context.Context) (err error) {
+		size, began := s.window.size(), time.Now()
+		a, err = s.request(ctx, name, args(size))
+		a.asked = size
+		s.window.learn(size, int64(a.size), time.Since(began), s.limit, err)
+		return err
+	})
+	return s.understand(name, a, err)
+}
+
+// runLimit is MaxRun, and half of it more for the way to where it begins.
+func (s *Shell) runLimit() time.Duration { return s.limit + s.limit/2 }
+
+// request makes a request once.
+func (s *Shell) request(ctx context.Context, name string, args []string) (answer, error) {
+	number := strconv.FormatUint(s.numbers.Add(1), 36)
+	argv := append([]string{"sh", "-c", script(name), "sbx", number}, args...)
+	reply, err := s.opts.Transport.Run(ctx, argv)
+	if err != nil {
+		return answer{}, err
+	}
+	a, err := parse(reply.Stdout, number)
+	if err != nil && (reply.Exit == 127 || reply.Exit == 126) {
+		return answer{}, s.lacking("sh", fmt.Sprintf(" that can be run: %q", brief(reply.Stderr)))
+	}
+	if err != nil {
+		return answer{}, fmt.Errorf("%w (exit status %d, stderr %q)", err, reply.Exit, brief(reply.Stderr))
+	}
+	return a, s.sameContainer(a)
+}
+
+// understand says what an answer means for every kind of request.
+func (s *Shell) understand(name string, a answer, err error) (answer, error) {
 	switch {
 	case err != nil:
 		return answer{}, err
@@ -54,26 +82,34 @@ func (s *Shell) call(ctx context.Context, name string, args ...string) (answer, 
 
 // upload puts data into a file of the container and returns the payload that names it.
 func (s *Shell) upload(ctx context.Context, name string, data []byte) (string, error) {
+	select {
+	case s.uploads <- struct{}{}:
+		defer func() { <-s.uploads }()
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
 	var p string
-	err := s.persist(ctx, func(ctx context.Context) (err error) {
+	err := s.persist(ctx, UploadLimit(len(data)), func(ctx context.Context) (err error) {
 		p, err = s.opts.Transport.Upload(ctx, name, data)
 		return err
 	})
 	return "@" + p, err
 }
 
-// persist calls a request until it has an answer, in a slot of its own.
-func (s *Shell) persist(ctx context.Context, request func(context.Context) error) error {
+// persist calls a request until it has an answer, in a slot of its own, each time with the limit.
+func (s *Shell) persist(ctx context.Context, limit time.Duration, request func(context.Context) error) error {
 	ctx, cancel := s.live(ctx)
 	defer cancel()
-	end, garbled := time.Now().Add(patience), true
-	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+	var spent time.Duration
+	garbled := true
+	for pause, again := firstPause, false; ; pause, again = min(2*pause, lastPause), true {
 		select {
 		case s.slots <- struct{}{}:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		one, stop := context.WithTimeout(ctx, MaxRun+10*time.Second)
+		began := time.Now()
+		one, stop := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no end within %v", limit))
 		err := request(one)
 		stop()
 		<-s.slots
@@ -84,11 +120,11 @@ func (s *Shell) persist(ctx context.Context, request func(context.Context) error
 			return err
 		}
 		garbled = garbled && errors.Is(err, errGarbled)
-		if time.Now().Add(pause).After(end) {
+		if spent += time.Since(began) + pause; again && spent > s.patience {
 			if garbled && s.worked() {
 				return problem(sandbox.KindInvalid, "%w: %w", errSpoilt, err)
 			}
-			return problem(sandbox.KindLost, "no answer from the sandbox for %v: %w", patience, err)
+			return problem(sandbox.KindLost, "no answer from the sandbox for %v: %w", s.patience, err)
 		}
 		select {
 		case <-time.After(pause/2 + rand.N(pause)):

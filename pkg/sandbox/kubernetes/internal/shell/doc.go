@@ -21,13 +21,17 @@
 //	reset   kills and removes everything
 //	probe   says what there is
 //
-// All of them may be sent again: a request that gets no answer is, for 75 s, with growing pauses. start is a mkdir of the
+// All of them may be sent again: a request that gets no answer is, for 75 s and once at least, with growing pauses. start is a mkdir of the
 // command's folder, and only who makes it starts the command; parts of stdin are numbered; output is asked for by place; the
 // folder stays, empty, when its command is over; an epoch, part of each command's id, is closed by a reset, after which
 // requests with it are refused. So a command is carried out once at most, whatever is lost, late or repeated on the way. A
 // BOOT that has changed says that the container was started anew: what ran in it is over, and the Shell is.
 //
-// At most Options.InFlight requests are made at a time, and two of them are kept free of those that wait in the sandbox.
+// At most Options.InFlight requests are made at a time, and two of them are kept free of those that wait in the sandbox; two
+// at most are uploads, which over a slow line take minutes.
+//
+// start, poll and read are asked for as much data as comes in time: 4 MiB, an eighth with each answer that was too late, down
+// to 64 KiB, and twice as much again where answers come at once. A request that is repeated asks anew.
 //
 // # Files in the sandbox
 //

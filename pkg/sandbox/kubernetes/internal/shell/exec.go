@@ -19,7 +19,7 @@ const (
 	// transferTime is the time limit of the commands that move files: code in the sandbox may hold them up. A stream that is
 	// unpacked has a second more for each transferRate bytes.
 	transferTime = 10 * time.Minute
-	transferRate = 128 << 10
+	transferRate = 8 << 10
 	// killPatience bounds how long a cancelled call waits for the kill of its command.
 	killPatience = 15 * time.Second
 	// upPatience is how long a lock may be taken by a command whose supervisor is not up.
@@ -174,10 +174,11 @@ func (r *run) run(ctx context.Context) (sandbox.Result, error) {
 	if r.part != "" {
 		helpers.start(func() error { return r.feed(ctx, ended) })
 	}
+	asked := r.began // what an answer says was so then or later, however long it was on its way
 	a, err := r.start(ctx)
 	for quick := 0; err == nil; {
 		for i, o := range r.outs {
-			o.take(a.parts[i+1])
+			o.take(a.parts[i+1], a.asked)
 		}
 		if over := r.outs[0].over || r.outs[1].over; over && r.killed == "" && a.state != stateEnd {
 			r.killed = sandbox.LimitOutput
@@ -194,7 +195,7 @@ func (r *run) run(ctx context.Context) (sandbox.Result, error) {
 			return r.result(a)
 		case stateRun:
 		case stateNew:
-			if time.Since(r.began) > upPatience {
+			if asked.Sub(r.began) > upPatience {
 				return sandbox.Result{}, problem(sandbox.KindLost, "the start of the command was cut off, and it is not started a second time")
 			}
 		case stateOver:
@@ -203,11 +204,11 @@ func (r *run) run(ctx context.Context) (sandbox.Result, error) {
 			r.destroy(ctx)
 			return r.gone(r.killed), nil
 		}
-		if struck := r.struck.Load(); struck > 0 && time.Since(r.began) > time.Duration(struck)*10*time.Millisecond+lateness {
+		if struck := r.struck.Load(); struck > 0 && asked.Sub(r.began) > time.Duration(struck)*10*time.Millisecond+lateness {
 			r.destroy(ctx) // its supervisor does not say that it is over, though nothing survives a KILL
 			return r.gone(r.killed), nil
 		}
-		if r.cmd.Timeout > 0 && time.Since(r.began) > r.cmd.Timeout+lateness {
+		if r.cmd.Timeout > 0 && asked.Sub(r.began) > r.cmd.Timeout+lateness {
 			r.destroy(ctx)
 			return r.gone(sandbox.LimitTimeout), nil
 		}
@@ -217,10 +218,10 @@ func (r *run) run(ctx context.Context) (sandbox.Result, error) {
 		}
 		if err = pause(ctx, time.Duration(min(quick, 15))*10*time.Millisecond); err == nil {
 			wait, done := r.s.wait()
-			before := time.Now()
+			asked = time.Now()
 			a, err = r.poll(ctx, wait)
 			done()
-			if time.Since(before) > time.Second {
+			if time.Since(asked) > time.Second {
 				quick = 0
 			}
 		}
@@ -243,18 +244,19 @@ func pause(ctx context.Context, d time.Duration) error {
 func (r *run) start(ctx context.Context) (answer, error) {
 	wait, done := r.s.wait()
 	defer done()
-	args := []string{r.id, script("supervise"), number(hundredths(wait))}
-	for _, o := range r.outs {
-		_, blocks := o.ask()
-		args = append(args, number(blocks))
-	}
 	finished, now := r.s.takeFinished()
 	clean := ""
 	if now {
 		clean = "1"
 	}
-	args = append(args, r.spec, r.in, r.part, r.script, clean)
-	a, err := r.s.call(ctx, "start", append(args, finished...)...)
+	a, err := r.s.ask(ctx, "start", func(size int64) []string {
+		args := []string{r.id, script("supervise"), number(hundredths(wait))}
+		for _, o := range r.outs {
+			_, blocks := o.ask(size)
+			args = append(args, number(blocks))
+		}
+		return append(append(args, r.spec, r.in, r.part, r.script, clean), finished...)
+	})
 	if err == nil && a.state != stateOver {
 		for _, p := range []string{r.spec, r.in, r.part, r.script} {
 			r.left.Delete(p)
@@ -264,12 +266,14 @@ func (r *run) start(ctx context.Context) (answer, error) {
 }
 
 func (r *run) poll(ctx context.Context, wait time.Duration) (answer, error) {
-	args := []string{r.id, number(hundredths(wait)), number(r.outs[0].size()), number(r.outs[1].size())}
-	for _, o := range r.outs {
-		first, blocks := o.ask()
-		args = append(args, number(first), number(blocks))
-	}
-	return r.s.call(ctx, "poll", args...)
+	return r.s.ask(ctx, "poll", func(size int64) []string {
+		args := []string{r.id, number(hundredths(wait)), number(r.outs[0].size()), number(r.outs[1].size())}
+		for _, o := range r.outs {
+			first, blocks := o.ask(size)
+			args = append(args, number(first), number(blocks))
+		}
+		return args
+	})
 }
 
 // kill sends a signal to all that the command started. A command that has not started never will.

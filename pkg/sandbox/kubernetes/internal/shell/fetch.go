@@ -20,7 +20,6 @@ const (
 	fetchNames   = 48 << 10
 	smallFile    = 1 << 20
 	packedBytes  = 3 * fetchBytes // more is cut: files have grown meanwhile
-	pieceBytes   = 4 << 20
 	// fewFiles are fetched without a tar program, with a request for each.
 	fewFiles = 2
 )
@@ -183,13 +182,14 @@ func (f *fetcher) pieces(ctx context.Context, h *tar.Header, file found) error {
 	ctx, cancel := context.WithCancel(ctx)
 	type answer struct {
 		data []byte
+		full bool
 		err  error
 	}
 	ask := func(at int64) chan answer {
 		c := make(chan answer, 1)
 		go func() {
-			data, err := f.piece(ctx, h.Name, file, at/block)
-			c <- answer{data, err}
+			data, full, err := f.piece(ctx, h.Name, file, at/block)
+			c <- answer{data, full, err}
 		}()
 		return c
 	}
@@ -215,38 +215,43 @@ func (f *fetcher) pieces(ctx context.Context, h *tar.Header, file found) error {
 			return got.err
 		}
 		data := got.data[:min(int64(len(got.data)), h.Size-done)]
-		if done+pieceBytes < h.Size && len(data) == pieceBytes {
-			next = ask(done + pieceBytes)
+		if done += int64(len(data)); got.full && done < h.Size {
+			next = ask(done)
 		}
 		if _, err := f.out.Write(data); err != nil {
 			return err
 		}
-		if done += int64(len(data)); next == nil {
+		if next == nil {
 			_, err := io.CopyN(f.out, zeros{}, h.Size-done)
 			return err
 		}
 	}
 }
 
-func (f *fetcher) piece(ctx context.Context, name string, file found, first int64) ([]byte, error) {
+// piece returns what the file has from a block on, and whether that is as much as was asked for.
+func (f *fetcher) piece(ctx context.Context, name string, file found, first int64) (data []byte, full bool, err error) {
 	absolute := ""
 	if file.absolute {
 		absolute = "1"
 	}
-	blocks := min(pieceBytes/block, (file.size+block-1)/block-first)
-	a, err := f.s.call(ctx, "read", absolute, base64.StdEncoding.EncodeToString([]byte("./"+name)), number(first), number(blocks), f.epoch)
+	left := (file.size+block-1)/block - first
+	a, err := f.s.ask(ctx, "read", func(size int64) []string {
+		return []string{absolute, base64.StdEncoding.EncodeToString([]byte("./" + name)), number(first), number(min(size/block, left)), f.epoch}
+	})
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	switch a.state {
 	case stateOK:
-		return a.parts[1].data, nil
+		data = a.parts[1].data
+		full = int64(len(data)) >= a.asked
+		return data[:min(int64(len(data)), a.asked)], full, nil
 	case stateNone:
-		return nil, errVanished
+		return nil, false, errVanished
 	case stateOver:
-		return nil, errReset
+		return nil, false, errReset
 	}
-	return nil, problem(sandbox.KindInvalid, "%q: the user that commands run as may not read it", name)
+	return nil, false, problem(sandbox.KindInvalid, "%q: the user that commands run as may not read it", name)
 }
 
 // zeros is an endless stream of them.

@@ -7,9 +7,6 @@ import (
 	"strconv"
 )
 
-// pollBytes is the most of a stream that one answer brings: the two, in base64, stay below MaxReply.
-const pollBytes = 2 << 20
-
 // output is what is known of one stream of a command.
 type output struct {
 	name   string
@@ -22,12 +19,12 @@ type output struct {
 	err    error     // of w
 }
 
-// ask returns the first block wanted, and how many.
-func (o *output) ask() (first, blocks int64) {
+// ask returns the first block wanted, and how many for an answer of so many bytes.
+func (o *output) ask(size int64) (first, blocks int64) {
 	if o.unwanted() {
 		return 0, 0
 	}
-	return o.seen / block, pollBytes / block
+	return o.seen / block, size / 2 / block
 }
 
 // unwanted says that no more of it is needed.
@@ -41,14 +38,15 @@ func (o *output) size() int64 {
 	return o.seen
 }
 
-// take passes on what is new in a part. A part with a gap before it is not the one that was asked for.
-func (o *output) take(p part) {
+// take passes on what is new in a part of an answer of so many bytes. A part with a gap before it, or a longer one, is not
+// the one that was asked for.
+func (o *output) take(p part, size int64) {
 	start := p.block * block
 	o.more = false
-	if o.unwanted() || start > o.seen || start+int64(len(p.data)) <= o.seen {
+	if o.unwanted() || start > o.seen || start+int64(len(p.data)) <= o.seen || int64(len(p.data)) > size/2 {
 		return
 	}
-	o.more = len(p.data) == pollBytes
+	o.more = int64(len(p.data)) == size/2
 	b := p.data[o.seen-start:]
 	o.seen += int64(len(b))
 	if o.limit > 0 && o.passed+int64(len(b)) > o.limit {

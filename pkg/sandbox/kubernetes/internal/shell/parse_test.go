@@ -62,8 +62,8 @@ func FuzzParse(f *testing.F) {
 		}
 		var out bytes.Buffer
 		o := output{w: &out, limit: 3}
-		o.take(a.parts[1])
-		o.take(a.parts[2])
+		o.take(a.parts[1], largestWindow)
+		o.take(a.parts[2], largestWindow)
 		if out.Len() > 3 || o.seen < o.passed {
 			t.Errorf("%d bytes passed, %+v", out.Len(), o)
 		}

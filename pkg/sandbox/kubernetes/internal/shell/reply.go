@@ -34,6 +34,7 @@ type answer struct {
 	parts [3]part
 	lines []string // others, such as "fed 3"
 	size  int      // bytes of all parts
+	asked int64    // bytes that were asked for: see window
 }
 
 // part is some output of a stream.

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 )
@@ -40,6 +41,11 @@ type Shell struct {
 	opts  Options
 	slots chan struct{} // of requests
 	waits chan struct{} // of requests that wait in the sandbox
+	// uploads are few at a time: over a slow line each takes minutes.
+	uploads chan struct{}
+	window  window
+
+	limit, patience time.Duration // MaxRun and patience, but for tests
 
 	numbers atomic.Uint64 // of requests
 	marks   atomic.Uint32
@@ -68,7 +74,10 @@ func New(o Options) *Shell {
 	if o.Cause == nil {
 		o.Cause = func() error { return nil }
 	}
-	s := &Shell{opts: o, slots: make(chan struct{}, o.InFlight), waits: make(chan struct{}, o.InFlight-2), epoch: token()}
+	s := &Shell{
+		opts: o, slots: make(chan struct{}, o.InFlight), waits: make(chan struct{}, o.InFlight-2), uploads: make(chan struct{}, 2),
+		window: window{n: largestWindow}, limit: MaxRun, patience: patience, epoch: token(),
+	}
 	s.era, s.endEra = context.WithCancel(context.Background())
 	var seed [4]byte
 	_, _ = rand.Read(seed[:]) // never fails

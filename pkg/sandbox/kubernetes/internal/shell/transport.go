@@ -7,7 +7,8 @@ import (
 
 // What a Transport has to carry.
 const (
-	// MaxRun is how long one Run may take. The protocol's own requests wait for at most 8 s.
+	// MaxRun is how long one Run may take, its answer included. The protocol's own requests wait for at most 8 s, and ask
+	// for less where answers do not come in time.
 	MaxRun = 20 * time.Second
 	// MaxArgv is the most bytes of an argv together.
 	MaxArgv = 100 << 10
@@ -16,6 +17,12 @@ const (
 	// MaxReply is the most bytes of stdout that the protocol asks for; more is no answer.
 	MaxReply = 8 << 20
 )
+
+// UploadLimit is how long one Upload of so many bytes may take: a line that carries 8 KiB a second for it is fast enough.
+// A Transport has to notice itself that nothing moves any more.
+func UploadLimit(size int) time.Duration {
+	return time.Minute + time.Duration(size>>13)*time.Second
+}
 
 // Transport runs short commands in one container. Every call may be lost, answered late, or carried out twice: the protocol
 // makes each idempotent. Its methods may be called from many goroutines.

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/rest"
@@ -43,8 +44,9 @@ type Client struct {
 	config     *rest.Config
 	base       *url.URL // up to the version of the API
 	dials      chan struct{}
-	spdy       atomic.Bool // WebSockets were refused, SPDY was not
-	containers sync.Map    // see find: Target without Container -> name
+	still      time.Duration // how long an input may not move
+	spdy       atomic.Bool   // WebSockets were refused, SPDY was not
+	containers sync.Map      // see find: Target without Container -> name
 }
 
 // New makes a client. It makes no request.
@@ -58,7 +60,7 @@ func New(o Options) (*Client, error) {
 	if o.Dials == 0 {
 		o.Dials = DefaultDials
 	}
-	return &Client{cluster: o.Cluster, config: config, base: base.JoinPath(path), dials: make(chan struct{}, o.Dials)}, nil
+	return &Client{cluster: o.Cluster, config: config, base: base.JoinPath(path), dials: make(chan struct{}, o.Dials), still: 3 * shell.MaxRun / 2}, nil
 }
 
 // Target is the container that commands run in.
@@ -109,9 +111,13 @@ func (t *Transport) Run(ctx context.Context, argv []string) (shell.Reply, error)
 	return shell.Reply{}, err
 }
 
-// Upload stores data in the container.
+// Upload stores data in the container. It may take long, but not stand still: pings of SPDY that get no answer end nothing.
 func (t *Transport) Upload(ctx context.Context, name string, data []byte) (string, error) {
-	a, err := t.exec(ctx, "send", part.Command(name, len(data)), bytes.NewReader(data))
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	in := newSteady(data, t.client.still, cancel)
+	defer in.timer.Stop()
+	a, err := t.exec(ctx, "send", part.Command(name, len(data)), in)
 	if err != nil {
 		return "", err
 	}

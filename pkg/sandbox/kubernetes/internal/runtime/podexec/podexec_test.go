@@ -126,6 +126,19 @@ func TestHalfAnInputIsNotStored(t *testing.T) {
 	}
 }
 
+// An upload of which nothing moves any more is no answer, however much time it has.
+func TestUploadThatStandsStill(t *testing.T) {
+	s := serve(t)
+	s.deaf = make(chan struct{})
+	defer close(s.deaf)
+	box := s.transport(Target{})
+	box.client.still = 500 * time.Millisecond
+	_, err := box.Upload(t.Context(), "p", make([]byte, shell.MaxPart))
+	if noAnswer(t, err); !errors.Is(err, errStill) {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestErrors(t *testing.T) {
 	status := func(code int32, reason metav1.StatusReason, text string) func(*http.Request, bool) *metav1.Status {
 		return func(*http.Request, bool) *metav1.Status {

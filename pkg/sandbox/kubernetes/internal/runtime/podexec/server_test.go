@@ -41,6 +41,7 @@ type server struct {
 	text      string                                               // in place of running anything, the node says this
 	loseAfter int                                                  // bytes of stdin: the node goes away, which ends like a success
 	hang      bool                                                 // commands have no end
+	deaf      chan struct{}                                        // until it closes, commands read no stdin
 
 	running atomic.Int32
 	dialing atomic.Int32
@@ -221,6 +222,9 @@ func (s *server) run(r *http.Request, stdin io.Reader, stdout, stderr io.Writer,
 	switch {
 	case s.text != "":
 		return metav1.Status{Status: metav1.StatusFailure, Code: 500, Message: s.text}
+	case s.deaf != nil:
+		<-s.deaf
+		return metav1.Status{}
 	case s.hang:
 		_, _ = io.Copy(io.Discard, stdin)
 		<-gone

@@ -9,10 +9,13 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 	processv1 "sigs.k8s.io/agent-sandbox/packages/sandboxd/spec/process/v1"
+
+	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/shell"
 )
 
-// chunk is how much of an input goes in one message. gRPC servers take 4 MiB where they do not say otherwise.
-const chunk = 2 << 20
+// chunk is how much of an input goes in one message: where the process does not take it, that shows soon. gRPC servers take
+// 4 MiB where they do not say otherwise.
+const chunk = 256 << 10
 
 // feed runs argv with data as its input.
 func feed(ctx context.Context, c processv1.ProcessServiceClient, argv []string, data []byte) (output, error) {
@@ -53,7 +56,9 @@ func over(err error) bool {
 func write(ctx context.Context, c processv1.ProcessServiceClient, process int32, data []byte) error {
 	for len(data) > 0 {
 		n := min(chunk, len(data))
-		_, err := c.WriteStdin(ctx, &processv1.WriteStdinRequest{ProcessId: process, Payload: &processv1.WriteStdinRequest_Input{Input: data[:n]}})
+		one, stop := context.WithTimeout(ctx, shell.UploadLimit(n))
+		_, err := c.WriteStdin(one, &processv1.WriteStdinRequest{ProcessId: process, Payload: &processv1.WriteStdinRequest_Input{Input: data[:n]}})
+		stop()
 		if err != nil {
 			return err
 		}

@@ -106,7 +106,9 @@ func (t *Transport) use(ctx context.Context) (*link, error) {
 	if l := t.current(); l != nil {
 		return l, nil
 	}
-	conn, err := t.connector.Dial(ctx, t.paths.shorten(t.target))
+	dial, stop := context.WithTimeout(ctx, shell.MaxRun) // others wait for it as well
+	defer stop()
+	conn, err := t.connector.Dial(dial, t.paths.shorten(t.target))
 	if err != nil {
 		return nil, noAnswer(err)
 	}
