@@ -37,6 +37,7 @@ type Transport struct {
 	target    connect.Target
 	worked    atomic.Bool // the runtime has answered
 	files     atomic.Int32
+	limit     time.Duration // of a request: shell.MaxRun
 }
 
 var _ shell.Transport = (*Transport)(nil)
@@ -44,7 +45,7 @@ var _ shell.Transport = (*Transport)(nil)
 // New makes a transport; a target's port of zero is Port. It makes no request.
 func New(c connect.Connector, t connect.Target) *Transport {
 	t.Port = cmp.Or(t.Port, Port)
-	return &Transport{connector: c, target: t}
+	return &Transport{connector: c, target: t, limit: shell.MaxRun}
 }
 
 // Close is there for transports that hold something; this one's connections are the connector's.
@@ -53,7 +54,7 @@ func (t *Transport) Close() error { return nil }
 // Run runs argv and returns what it printed. It is sent once: whether a command whose answer was lost may run again is for the
 // caller to know.
 func (t *Transport) Run(ctx context.Context, argv []string) (shell.Reply, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, shell.MaxRun, fmt.Errorf("no answer within %v", shell.MaxRun))
+	ctx, cancel := context.WithTimeoutCause(ctx, t.limit, fmt.Errorf("no answer within %v", t.limit))
 	defer cancel()
 	command, err := quote(argv)
 	if err != nil {

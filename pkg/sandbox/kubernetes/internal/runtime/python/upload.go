@@ -20,32 +20,30 @@ import (
 	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/connect"
 )
 
-// uploadLimit is for one Upload with all that is tried again in it.
-const uploadLimit = 5 * time.Minute
-
 // The ways of Upload, from the best to the last. A way that was refused is not tried again in the same sandbox.
 const (
-	whole     int32 = iota // one upload
-	inPieces               // uploads of pieceSize: something on the way takes no larger ones
-	asCommand              // commands with commandPiece of the data as an argument: the runtime cannot write to /app
+	whole         int32 = iota // one upload
+	inPieces                   // uploads of pieceSize: something on the way takes no larger ones, or not in time
+	inSmallPieces              // uploads of smallPiece
+	asCommand                  // commands with commandPiece of the data as an argument: the runtime cannot write to /app
 )
 
 const (
-	pieceSize = 512 << 10 // proxies take 1 MiB unless told otherwise
+	pieceSize  = 512 << 10 // proxies take 1 MiB unless told otherwise
+	smallPiece = 64 << 10
 	// 32 KiB in base64: Python's shlex takes 25 ms for it, and 80 ms for twice as much. Linux takes 128 KiB as one argument.
 	commandPiece = 24 << 10
 )
 
 var (
 	errTooLarge    = errors.New("the request is too large for something on the way")
+	errTooSlow     = errors.New("the upload did not end in time")
 	errNotWritable = errors.New("the runtime cannot write to /app")
 )
 
 // Upload stores data as a file called name and returns its path. The same name again replaces it, so that what got no
-// answer is sent again.
+// answer is sent again. Each request has shell.MaxRun, all of them together what ctx has.
 func (t *Transport) Upload(ctx context.Context, name string, data []byte) (string, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, uploadLimit, fmt.Errorf("the upload did not end within %v", uploadLimit))
-	defer cancel()
 	for {
 		var at string
 		var err error
@@ -53,8 +51,12 @@ func (t *Transport) Upload(ctx context.Context, name string, data []byte) (strin
 		switch way {
 		case whole:
 			at, err = t.store(ctx, name, data)
-		case inPieces:
-			at, err = t.pieces(ctx, name, data, pieceSize, func(piece string, data []byte) (string, error) {
+		case inPieces, inSmallPieces:
+			size := pieceSize
+			if way == inSmallPieces {
+				size = smallPiece
+			}
+			at, err = t.pieces(ctx, name, data, size, func(piece string, data []byte) (string, error) {
 				return t.store(ctx, piece, data)
 			})
 		default:
@@ -66,12 +68,12 @@ func (t *Transport) Upload(ctx context.Context, name string, data []byte) (strin
 			})
 		}
 		switch {
-		case errors.Is(err, errTooLarge) && way == whole:
-			t.files.CompareAndSwap(whole, inPieces)
+		case way < inSmallPieces && (errors.Is(err, errTooLarge) || errors.Is(err, errTooSlow)):
+			t.files.CompareAndSwap(way, way+1)
 		case errors.Is(err, errNotWritable) && way < asCommand:
 			t.files.Store(asCommand)
 		case errors.Is(err, errTooLarge):
-			return "", t.failure("send", sandbox.KindUnsupported, fmt.Errorf("not even with %d KiB: %w", pieceSize>>10, err))
+			return "", t.failure("send", sandbox.KindUnsupported, fmt.Errorf("not even with %d KiB: %w", smallPiece>>10, err))
 		default:
 			return at, err
 		}
@@ -103,7 +105,7 @@ func (t *Transport) store(ctx context.Context, name string, data []byte) (string
 	}
 	req.Header = route.Header.Clone()
 	req.Header.Set("Content-Type", form.FormDataContentType())
-	a, err := send(route.Client, req)
+	a, err := t.send(route.Client, req, len(data) <= smallPiece)
 	if err != nil {
 		return "", t.unanswered(ctx, "send", err)
 	}
@@ -143,18 +145,20 @@ func (t *Transport) stored(a answer) error {
 	return t.check("send", a)
 }
 
-// pieces stores the data in pieces, and makes one file of them where they are.
+// pieces stores the data in pieces, and makes one file of them where they are. Pieces of each size, and the file, have names
+// of their own: what another way has sent may still arrive.
 func (t *Transport) pieces(ctx context.Context, name string, data []byte, size int, store func(name string, data []byte) (string, error)) (string, error) {
 	n, dir := 0, ""
+	made := fmt.Sprintf("%s.%dk", name, size>>10)
 	for rest := data; n == 0 || len(rest) > 0; n++ {
 		piece := rest[:min(len(rest), size)]
-		at, err := store(name+"."+strconv.Itoa(n), piece)
+		at, err := store(made+"."+strconv.Itoa(n), piece)
 		if err != nil {
 			return "", err
 		}
 		dir, rest = path.Dir(at), rest[len(piece):]
 	}
-	return t.script(ctx, joinScript, dir, name, strconv.Itoa(n), strconv.Itoa(len(data)))
+	return t.script(ctx, joinScript, dir, made, strconv.Itoa(n), strconv.Itoa(len(data)), name)
 }
 
 // storeScript stores base64 ($3) as file $2 in folder $1, or in the first that can be written where $1 is empty.
@@ -173,16 +177,15 @@ done
 echo "no folder can be written: /app, TMPDIR, /tmp, /var/tmp, /dev/shm" >&2
 exit 71`
 
-// joinScript makes file $2 in folder $1 of its $3 pieces, $4 bytes together. Where the pieces are gone and the file is
-// complete, it has been done.
+// joinScript makes file $2 in folder $1 of its $3 pieces, $4 bytes together, and removes all else that was uploaded for $5.
+// Where the pieces are gone and the file is complete, it has been done.
 const joinScript = `umask 077
 cd "$1" || exit 72
 if [ -e "$2.0" ]; then
 	t=.$2.$$ i=0
 	while [ $i -lt $3 ]; do cat "$2.$i" || { rm -f "$t"; exit 72; }; i=$((i+1)); done >"$t" || { rm -f "$t"; exit 72; }
 	mv -f "$t" "$2" || exit 72
-	i=0
-	while [ $i -lt $3 ]; do rm -f "$2.$i"; i=$((i+1)); done
+	for f in "$5" "$5".*; do [ "$f" = "$2" ] || rm -f "$f"; done
 fi
 n=$(wc -c <"$2") || exit 72
 [ $n -eq $4 ] || { echo "$2 has $n bytes of $4" >&2; exit 72; }
@@ -228,11 +231,20 @@ func (t *Transport) scriptFailure(exit int, said string) error {
 // retries is how often what may be sent again is.
 const retries = 4
 
-// send sends a request that may be sent again until it is answered.
-func send(client *http.Client, req *retryablehttp.Request) (answer, error) {
+// send sends a request that may be sent again until it is answered, each time with the limit of a Run. One that takes
+// longer is errTooSlow, unless it is as small as it can be.
+func (t *Transport) send(client *http.Client, req *retryablehttp.Request, small bool) (answer, error) {
+	limited := *client
+	limited.Timeout = t.limit
 	c := retryablehttp.Client{
-		HTTPClient: client, RetryMax: retries, RetryWaitMin: 200 * time.Millisecond, RetryWaitMax: 3 * time.Second,
-		Backoff: retryablehttp.DefaultBackoff, CheckRetry: again, ErrorHandler: retryablehttp.PassthroughErrorHandler,
+		HTTPClient: &limited, RetryMax: retries, RetryWaitMin: 200 * time.Millisecond, RetryWaitMax: 3 * time.Second,
+		Backoff: retryablehttp.DefaultBackoff, ErrorHandler: retryablehttp.PassthroughErrorHandler,
+		CheckRetry: func(ctx context.Context, resp *http.Response, err error) (bool, error) {
+			if !small && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+				return false, errTooSlow
+			}
+			return again(ctx, resp, err)
+		},
 	}
 	resp, err := c.Do(req)
 	if err != nil {

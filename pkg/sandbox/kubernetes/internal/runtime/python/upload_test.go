@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 )
@@ -108,6 +111,49 @@ func TestUpload(t *testing.T) {
 	}
 }
 
+// Over a slow line an upload goes in pieces that come in time, and so do those after it.
+func TestUploadOverASlowLine(t *testing.T) {
+	r := newRuntime(t)
+	r.before = func(_ http.ResponseWriter, req *http.Request) bool {
+		req.Body = io.NopCloser(slow{req.Body})
+		return false
+	}
+	p := transport(t, r.URL)
+	p.Hurry(time.Second)
+	data := pattern(700 << 10)
+	for _, name := range []string{"first", "second"} {
+		before := len(r.requests)
+		path, err := p.Upload(t.Context(), name, data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(strings.Replace(path, "/app", r.app, 1))
+		if err != nil || !bytes.Equal(got, data) {
+			t.Errorf("%s: %d bytes of %d: %v", path, len(got), len(data), err)
+		}
+		if filepath.Base(path) == name {
+			t.Errorf("%s is what the upload that was given up may still write", path)
+		}
+		r.mu.Lock()
+		for _, said := range r.requests[before:] {
+			var size int64
+			if _, err := fmt.Sscanf(said, "POST /upload %d", &size); err == nil && name == "second" && size > 65<<10 {
+				t.Errorf("%s: %s", name, said)
+			}
+		}
+		r.mu.Unlock()
+	}
+}
+
+// slow reads 300 KiB a second.
+type slow struct{ io.Reader }
+
+func (s slow) Read(b []byte) (int, error) {
+	n, err := s.Reader.Read(b[:min(len(b), 15<<10)])
+	time.Sleep(time.Duration(n) * time.Second / (300 << 10))
+	return n, err
+}
+
 func TestUploadRefusals(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer func(http.ResponseWriter)
@@ -118,7 +164,7 @@ func TestUploadRefusals(t *testing.T) {
 		"no space":     {answer(500, "application/json", `{"message": "File upload failed: [Errno 28] No space left on device"}`), 1, sandbox.KindNoSpace, []string{"No space left"}},
 		"quota":        {answer(500, "application/json", `{"message": "File upload failed: [Errno 122] Disk quota exceeded"}`), 1, sandbox.KindNoSpace, []string{"quota"}},
 		"directory":    {answer(500, "application/json", `{"message": "File upload failed: [Errno 21] Is a directory: '/app/x'"}`), 1, sandbox.KindInternal, []string{"Is a directory"}},
-		"always 413":   {answer(413, "text/html", "<html>"), 2, sandbox.KindUnsupported, []string{"512 KiB"}},
+		"always 413":   {answer(413, "text/html", "<html>"), 3, sandbox.KindUnsupported, []string{"64 KiB"}},
 		"no token":     {answer(401, "application/json", `{"detail": "missing bearer token"}`), 1, sandbox.KindUnsupported, []string{"--token-file"}},
 		"wrong server": {answer(404, "text/html", "<html>"), 1, sandbox.KindUnsupported, []string{"web page"}},
 		"never":        {badGateway, 100, no, []string{"502"}},
