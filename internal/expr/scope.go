@@ -117,10 +117,10 @@ func (k Known) base(roots ...string) *Scope {
 	s := &Scope{Names: map[string]*Name{}, Elsewhere: map[string]string{
 		"case":     "case can be used in steps, sandboxes, files, cases.id and cases.where",
 		"vars":     "vars cannot be used here",
-		"env":      "env can be used in steps",
+		"env":      "env can be used in steps, but for their names",
 		"secrets":  "secrets can only be used in the env of a step",
-		"steps":    "steps can be used in steps and gates",
-		"sandbox":  "sandbox can be used in steps",
+		"steps":    "steps can be used in steps, but for their names, and in gates",
+		"sandbox":  "sandbox can be used in steps, but for their names",
 		"run":      "run can be used in steps, files and collect",
 		"exit":     "exit can be used in that and capture; elsewhere it is steps.ID.exit",
 		"stdout":   "stdout can be used in that and capture; elsewhere it is steps.ID.stdout",
