@@ -7,10 +7,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// record is what a child writes to its report pipe: a call that failed, or, with errno zero, that it got to Report.
+// record is what a child writes to its report pipe: a call that failed, or, with errno zero, that it got to Report. Where
+// nothing could be executed, which is no failure of the program's, the index is refused.
 type record struct {
 	index, errno int32
 }
+
+const refused = -1
 
 const recordSize = unsafe.Sizeof(record{})
 
@@ -40,7 +43,9 @@ func interpret(ops []op, report uintptr) {
 		case kindCall:
 			r, _, e = syscall.RawSyscall6(o.nr, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5])
 		case kindExec:
-			execute(o.exec)
+			execute(o.exec, report)
+		case kindWrite:
+			e = writeAll(arg[0], arg[1], arg[2])
 		case kindCopy:
 			left = arg[2]
 			for left > 0 && e == 0 {
@@ -107,19 +112,26 @@ const FailedStatus = 125
 //go:noinline
 //go:norace
 //go:nocheckptr
-func execute(x *exec) {
-	var which, status uintptr = 0, 127
+func execute(x *exec, report uintptr) {
+	why := syscall.ENOENT
 	for i := 0; i < len(x.paths); i++ {
 		_, _, e := syscall.RawSyscall(unix.SYS_EXECVE, x.paths[i], x.argv, x.env)
 		if e == syscall.EACCES {
-			which, status = 1, 126
+			why = e
 		} else if e != syscall.ENOENT && e != syscall.ENOTDIR && e != syscall.ENAMETOOLONG && e != syscall.ELOOP {
-			which, status = 2, 126
+			why = e
 			break
 		}
 	}
-	writeAll(2, x.line[which], x.size[which])
-	syscall.RawSyscall(unix.SYS_EXIT_GROUP, status, 0, 0)
+	rec := record{index: refused, errno: int32(why)}
+	syscall.RawSyscall(unix.SYS_WRITE, report, uintptr(unsafe.Pointer(&rec)), recordSize)
+	for i := 0; i < len(x.refusals); i++ {
+		r := &x.refusals[i]
+		if r.errno == uintptr(why) || i == len(x.refusals)-1 {
+			writeAll(2, r.line, r.size)
+			syscall.RawSyscall(unix.SYS_EXIT_GROUP, r.status, 0, 0)
+		}
+	}
 }
 
 //go:nosplit
@@ -131,6 +143,9 @@ func writeAll(fd, buf, n uintptr) syscall.Errno {
 		r, _, e := syscall.RawSyscall(unix.SYS_WRITE, fd, buf, n)
 		if e == syscall.EINTR {
 			continue
+		}
+		if e == 0 && r == 0 {
+			e = syscall.EIO
 		}
 		if e != 0 {
 			return e

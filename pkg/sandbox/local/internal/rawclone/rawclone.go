@@ -28,6 +28,7 @@ type kind uint8
 const (
 	kindCall kind = iota
 	kindExec
+	kindWrite
 	kindCopy
 	kindResetSignals
 	kindReport
@@ -49,11 +50,24 @@ type op struct {
 	exec    *exec
 }
 
-// exec is what kindExec needs: zero-terminated vectors of addresses, and the lines for not found, denied and others.
+// exec is what kindExec needs: zero-terminated vectors of addresses, and what to say where nothing could be executed.
 type exec struct {
-	paths      []uintptr
-	argv, env  uintptr
-	line, size [3]uintptr
+	paths     []uintptr
+	argv, env uintptr
+	refusals  []refusal
+}
+
+// refusal is a Refusal in the Program's memory.
+type refusal struct {
+	errno, status, line, size uintptr
+}
+
+// Refusal is what a child does where the kernel executes none of the paths: it writes Line to descriptor 2 and ends with
+// Status. The last one of a list is for every Errno that the others do not name.
+type Refusal struct {
+	Errno  syscall.Errno
+	Status int
+	Line   string
 }
 
 // Reg is one of eight registers of a child, which hold results (descriptors) for later calls.
@@ -99,6 +113,19 @@ func (c *Call) Allow(errs ...syscall.Errno) {
 	if len(errs) > 1 {
 		c.op.benign2 = uintptr(errs[1])
 	}
+}
+
+// Write writes all of content to a descriptor, however often it takes: a write that the kernel cuts short is followed by
+// the error that says why.
+func (p *Program) Write(name string, to any, content []byte) {
+	o := op{kind: kindWrite}
+	if r, ok := to.(Reg); ok {
+		o.reg[0] = uint8(r) + 1
+	} else {
+		o.arg[0] = p.value(to)
+	}
+	o.arg[1], o.arg[2] = p.value(content), uintptr(len(content))
+	p.add(name, o)
 }
 
 // copySize is how much Copy moves at once, at most.
@@ -147,10 +174,10 @@ func (p *Program) Exit(status int) {
 	p.add("exit", op{kind: kindExit, arg: [6]uintptr{uintptr(status)}})
 }
 
-// Exec executes the first of paths that can be, like a shell: it goes on after ENOENT, ENOTDIR and EACCES. If none can
-// be, one of the lines is written to descriptor 2 and the process ends: notFound with status 127, denied or other with
-// 126.
-func (p *Program) Exec(paths []string, argv, env []string, notFound, denied, other string) {
+// Exec executes the first of paths that can be, like a shell: it goes on after errors that say that a file is not there,
+// and after EACCES. If none can be, one of the refusals, of which there must be some, is carried out: for EACCES if that
+// was among the errors, for ENOENT if no file is there. Child.Refused tells the error.
+func (p *Program) Exec(paths []string, argv, env []string, refusals []Refusal) {
 	vector := func(ss []string) []uintptr {
 		v := words(p.mem.alloc((len(ss) + 1) * wordSize))
 		for i, s := range ss {
@@ -161,8 +188,9 @@ func (p *Program) Exec(paths []string, argv, env []string, notFound, denied, oth
 	x := (*exec)(unsafe.Pointer(&p.mem.alloc(int(unsafe.Sizeof(exec{})))[0]))
 	x.paths = vector(paths)[:len(paths)]
 	x.argv, x.env = uintptr(unsafe.Pointer(&vector(argv)[0])), uintptr(unsafe.Pointer(&vector(env)[0]))
-	for i, m := range []string{notFound, denied, other} {
-		x.line[i], x.size[i] = p.value(m), uintptr(len(m))
+	x.refusals = unsafe.Slice((*refusal)(unsafe.Pointer(&p.mem.alloc(len(refusals) * int(unsafe.Sizeof(refusal{})))[0])), len(refusals))
+	for i, r := range refusals {
+		x.refusals[i] = refusal{uintptr(r.Errno), uintptr(r.Status), p.value(r.Line), uintptr(len(r.Line))}
 	}
 	p.add("execute", op{kind: kindExec, exec: x})
 }

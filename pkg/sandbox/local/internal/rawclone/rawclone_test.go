@@ -109,13 +109,16 @@ func TestExec(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
 		paths []string
+		more  string // one more argument
 		want  int
 		err   string
+		errno syscall.Errno
 	}{
-		{"found", []string{"/nowhere/sh", "/bin/sh"}, 42, "value of V"},
-		{"not found", []string{"/nowhere/sh", dir + "/denied/x"}, 127, "N"},
-		{"denied", []string{dir + "/denied", "/nowhere/sh"}, 126, "D"},
-		{"garbage", []string{dir + "/garbage"}, 126, "O"},
+		{"found", []string{"/nowhere/sh", "/bin/sh"}, "", 42, "value of V", 0},
+		{"not found", []string{"/nowhere/sh", dir + "/denied/x"}, "", 127, "N", unix.ENOENT},
+		{"denied", []string{dir + "/denied", "/nowhere/sh"}, "", 126, "D", unix.EACCES},
+		{"garbage", []string{dir + "/garbage"}, "", 126, "O", unix.ENOEXEC},
+		{"too long", []string{"/bin/sh"}, strings.Repeat("x", 200_000), 126, "O", unix.E2BIG},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r, w, err := os.Pipe()
@@ -127,7 +130,8 @@ func TestExec(t *testing.T) {
 			p.Report()
 			p.ResetSignals(true)
 			p.Call("dup", unix.SYS_DUP3, w.Fd(), 2, 0)
-			p.Exec(tc.paths, []string{"sh", "-c", "printf %s \"$V\" >&2; exit 42"}, []string{"V=value of V"}, "N", "D", "O")
+			p.Exec(tc.paths, []string{"sh", "-c", "printf %s \"$V\" >&2; exit 42", tc.more}, []string{"V=value of V"},
+				[]Refusal{{unix.ENOENT, 127, "N"}, {unix.EACCES, 126, "D"}, {0, 126, "O"}})
 			c, err := p.Start(0)
 			w.Close()
 			if err != nil {
@@ -139,6 +143,40 @@ func TestExec(t *testing.T) {
 			}
 			if b, _ := io.ReadAll(r); string(b) != tc.err {
 				t.Errorf("stderr %q, want %q", b, tc.err)
+			}
+			if err, why := c.Failure(), c.Refused(); err != nil || why != tc.errno {
+				t.Errorf("failure %v, refused %v, want %v", err, why, tc.errno)
+			}
+		})
+	}
+}
+
+// What does not fit is an error, not a file that is cut short.
+func TestWrite(t *testing.T) {
+	content := []byte(strings.Repeat("0123456789", 1000))
+	for _, tc := range []struct {
+		name string
+		most uint64
+		want error
+	}{{"whole", 1 << 20, nil}, {"cut short", 4096, unix.EFBIG}} {
+		t.Run(tc.name, func(t *testing.T) {
+			path := t.TempDir() + "/out"
+			var p Program
+			p.Call("limit", unix.SYS_PRLIMIT64, 0, unix.RLIMIT_FSIZE, Bytes(&unix.Rlimit{Cur: tc.most, Max: tc.most}), 0)
+			p.Call("open", unix.SYS_OPENAT, unix.AT_FDCWD, path, unix.O_CREAT|unix.O_WRONLY, 0o600).Save(3)
+			p.Write("write", Reg(3), content)
+			p.Report()
+			p.Exit(0)
+			c, err := p.Start(0)
+			if !errors.Is(err, tc.want) {
+				t.Fatalf("error %v, want %v", err, tc.want)
+			}
+			if c != nil {
+				status(t, c)
+				c.Close()
+				if b, _ := os.ReadFile(path); string(b) != string(content) {
+					t.Errorf("%d bytes, want %d", len(b), len(content))
+				}
 			}
 		})
 	}

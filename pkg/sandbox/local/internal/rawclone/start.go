@@ -18,6 +18,9 @@ type Child struct {
 	PID    int
 	prog   *Program
 	report *os.File
+
+	told bool // last was read
+	last record
 }
 
 // Start clones a child with these CLONE flags and runs p in it. It returns when the child has come to Report, or has
@@ -57,6 +60,9 @@ func (p *Program) StartIn(pidfd int) (*Child, error) {
 	return p.launch(0, pidfd, own)
 }
 
+// CallClone is the Name in the Error of a child that could not be made.
+const CallClone = "clone"
+
 // one clone at a time: what is shown to a child of one would be hidden by the other.
 var one sync.Mutex
 
@@ -83,7 +89,7 @@ func (p *Program) launch(flags uintptr, pidfd, own int) (*Child, error) {
 	unix.Close(pp[1])
 	if errno != 0 {
 		c.Close()
-		return nil, &Error{Name: "clone", Errno: errno}
+		return nil, &Error{Name: CallClone, Errno: errno}
 	}
 	c.PID = pid
 	return c, nil
@@ -91,20 +97,41 @@ func (p *Program) launch(flags uintptr, pidfd, own int) (*Child, error) {
 
 // Failure says, of a child that has ended, whether it was by a call that failed after Start had returned.
 func (c *Child) Failure() error {
+	rec, err := c.end()
+	if err == nil && rec.errno != 0 && rec.index != refused {
+		err = c.prog.failure(rec)
+	}
+	return err
+}
+
+// Refused says, of a child that has ended, why the kernel executed nothing that Exec was for; else zero.
+func (c *Child) Refused() syscall.Errno {
+	if rec, err := c.end(); err == nil && rec.index == refused {
+		return syscall.Errno(rec.errno)
+	}
+	return 0
+}
+
+// end returns what a child has reported since Start returned, if anything.
+func (c *Child) end() (record, error) {
+	if c.told {
+		return c.last, nil
+	}
 	raw, err := c.report.SyscallConn()
 	if err != nil {
-		return err
+		return record{}, err
 	}
 	var rec record
 	var n int
 	// Other children may hold the pipe, so its end is not waited for: the descriptor does not block.
 	if err := raw.Control(func(fd uintptr) { n, _ = unix.Read(int(fd), rec.bytes()) }); err != nil {
-		return err
+		return record{}, err
 	}
-	if n == int(recordSize) && rec.errno != 0 {
-		return c.prog.failure(rec)
+	if n == int(recordSize) {
+		c.last = rec
 	}
-	return nil
+	c.told = true
+	return c.last, nil
 }
 
 // Close frees what Start made in this process; it does not touch the child.
