@@ -195,16 +195,13 @@ func candidates(name, search, dir string) (list []string) {
 // refuse says on stderr, as a shell does, why a program was not run, and returns the exit status. What could not run any
 // program is an error.
 func refuse(name string, why error, stderr int) (status int, err error) {
-	status, text := 126, "cannot be executed"
-	switch {
-	case errors.Is(why, syscall.ENOENT):
-		status, text = 127, "not found"
-	case errors.Is(why, syscall.EACCES):
-		text = "permission denied"
-	case errors.Is(why, syscall.EAGAIN) || errors.Is(why, syscall.ENOMEM) || errors.Is(why, syscall.EMFILE):
+	errno, _ := errors.AsType[syscall.Errno](why)
+	switch errno {
+	case syscall.EAGAIN, syscall.ENOMEM, syscall.EMFILE:
 		return 0, fmt.Errorf("start %s: %w", name, why)
 	}
+	status, line := spawner.Refusal(name, errno)
 	// The pipe is empty and its other end open: the line fits.
-	_, err = unix.Write(stderr, fmt.Appendf(nil, "sbxrun: %s: %s\n", name, text))
+	_, err = unix.Write(stderr, []byte(line))
 	return status, err
 }

@@ -29,13 +29,7 @@ func (b *box) watchUse() {
 	}
 	var ctx context.Context
 	ctx, a.stop = context.WithCancel(context.Background())
-	pids := func() []int {
-		list := b.processes()
-		if a.pids && int64(len(list)) >= b.spec.Limits.PIDs {
-			a.full.Add(1)
-		}
-		return list
-	}
+	pids := func() []int { return b.lookAtPIDs(0) }
 	limit := b.spec.Limits.Memory
 	if !a.memory {
 		limit = 1 << 62
@@ -44,6 +38,16 @@ func (b *box) watchUse() {
 		a.ooms.Add(1)
 		b.signalLargest()
 	})
+}
+
+// lookAtPIDs lists the processes of a sandbox. Where they have to be counted it notes whether these, and so many more that
+// were there a moment ago, are all that there may be: the kernel does not tell of a fork that it refused.
+func (b *box) lookAtPIDs(more int) []int {
+	list := b.processes()
+	if b.approx.pids && int64(len(list)+more) >= b.spec.Limits.PIDs {
+		b.approx.full.Add(1)
+	}
+	return list
 }
 
 // signalLargest kills the commands of a sandbox that uses too much memory: all of them, for want of knowing better.

@@ -28,14 +28,14 @@ type box struct {
 	net    *netkeep.Namespace // where it has no network; nil: not to be used again
 	joins  []int              // descriptors to join the group by, which are its
 
-	init  int // the first process; zero: not started
-	pidfd int
-	root  int           // O_PATH
-	disk  int           // the workspace, O_PATH
-	gone  chan struct{} // closed when init and with it every process has ended
+	init    int // the first process; zero: not started
+	pidfd   int
+	root    int           // O_PATH
+	disk    int           // the workspace, O_PATH
+	scripts int           // where scripts are, to be written to
+	gone    chan struct{} // closed when init and with it every process has ended
 
-	removal sync.Once
-	removed error
+	removal sync.Mutex // held by remove
 
 	leaving bool           // under the server's mu: no request begins to use it any more
 	users   sync.WaitGroup // requests that use it; its descriptors and its group are others' afterwards
@@ -79,35 +79,89 @@ func (b *box) died() bool {
 	return !b.released
 }
 
+// awaitEnd gives a sandbox that may be dying, since it cannot be entered, the time that it takes until its end is known:
+// all in it goes first.
+func (b *box) awaitEnd() {
+	select {
+	case <-b.gone:
+	case <-time.After(killPatience):
+	}
+}
+
 // kill ends every process of the sandbox. It does not wait.
 func (b *box) kill() {
-	b.mu.Lock()
+	b.mu.Lock() // against the end of takeDown: the number of a closed descriptor may be another's
+	defer b.mu.Unlock()
 	b.released = true
-	b.mu.Unlock()
 	if b.pidfd >= 0 {
 		// The kernel ends the whole PID namespace with its first process. The error is that it has ended already.
 		_ = unix.PidfdSendSignal(b.pidfd, unix.SIGKILL, nil, 0)
 	}
 }
 
-// remove takes down what there is of a sandbox. It is safe to call twice; the second call waits for the first.
+// remove takes down what there is of a sandbox. It may be called again, also while another call runs: what could not be
+// taken down is tried again, what is down is done.
 func (b *box) remove() error {
 	if b.approx.stop != nil {
 		b.approx.stop()
 	}
 	b.kill()
-	b.removal.Do(func() { b.removed = b.takeDown() })
-	return b.removed
+	b.removal.Lock()
+	defer b.removal.Unlock()
+	return b.takeDown()
 }
 
 // takeDown does not hold mu: init only ends when commands that have ended are waited for. Nothing is closed or given to
 // another sandbox while a request uses it: a command would run in the other one, or what that one does to its limits
 // would be told of this one.
 func (b *box) takeDown() error {
-	var errs []error
 	b.server.mu.Lock()
 	b.leaving = true
 	b.server.mu.Unlock()
+	if b.member != nil {
+		b.member.Leave()
+		b.member = nil
+	}
+	if err := b.ended(); err != nil {
+		if b.group == nil {
+			return err
+		}
+		ctx, cancel := timeout()
+		defer cancel()
+		return errors.Join(err, b.group.Remove(ctx)) // which kills in another way
+	}
+	b.mu.Lock()
+	for _, fd := range []*int{&b.pidfd, &b.root, &b.disk, &b.scripts} {
+		if *fd >= 0 {
+			unix.Close(*fd)
+			*fd = -1
+		}
+	}
+	b.mu.Unlock()
+	if b.net != nil {
+		go b.server.nets.Put(b.net) // it takes a while to look at, which concerns nobody
+		b.net = nil
+	}
+	if b.group != nil {
+		ctx, cancel := timeout()
+		defer cancel()
+		if err := b.server.groups.Put(ctx, b.group); err != nil {
+			return err
+		}
+		b.group = nil
+	}
+	if b.slot != nil {
+		b.server.slots.put(b.slot) // not while a process with its id may live
+		b.slot = nil
+	}
+	b.server.mu.Lock()
+	delete(b.server.boxes, b.id)
+	b.server.mu.Unlock()
+	return nil
+}
+
+// ended waits until nothing of the sandbox runs, and nothing uses it.
+func (b *box) ended() error {
 	unused := make(chan struct{})
 	go func() {
 		defer close(unused)
@@ -118,40 +172,10 @@ func (b *box) takeDown() error {
 	}()
 	select {
 	case <-unused:
-		for _, fd := range []int{b.pidfd, b.root, b.disk} {
-			if fd >= 0 {
-				unix.Close(fd)
-			}
-		}
+		return nil
 	case <-time.After(removeTimeout):
-		errs = append(errs, fmt.Errorf("process %d of sandbox %s does not end", b.init, b.id))
+		return fmt.Errorf("process %d of sandbox %s does not end", b.init, b.id)
 	}
-	if b.member != nil {
-		b.member.Leave()
-	}
-	if b.net != nil {
-		if len(errs) == 0 {
-			go b.server.nets.Put(b.net) // it takes a while to look at, which concerns nobody
-		} else {
-			b.net.Close()
-		}
-	}
-	if b.group != nil {
-		ctx, cancel := timeout()
-		if len(errs) == 0 {
-			errs = append(errs, b.server.groups.Put(ctx, b.group))
-		} else {
-			errs = append(errs, b.group.Remove(ctx))
-		}
-		cancel()
-	}
-	if b.slot != nil && errors.Join(errs...) == nil {
-		b.server.slots.put(b.slot) // not while a process with its id may live
-	}
-	b.server.mu.Lock()
-	delete(b.server.boxes, b.id)
-	b.server.mu.Unlock()
-	return errors.Join(errs...)
 }
 
 func (s *server) release(id string) error {

@@ -24,7 +24,7 @@ import (
 
 // create makes a sandbox and returns its root folder and its workspace.
 func (s *server) create(req wire.Create) (host string, files []int, err error) {
-	b := &box{id: req.ID, spec: req.Spec, server: s, gone: make(chan struct{}), disk: -1, root: -1, pidfd: -1, steps: map[uint64]*step{}, marks: map[uint64]bool{}, bySeq: map[uint64]uint64{}}
+	b := &box{id: req.ID, spec: req.Spec, server: s, gone: make(chan struct{}), disk: -1, root: -1, scripts: -1, pidfd: -1, steps: map[uint64]*step{}, marks: map[uint64]bool{}, bySeq: map[uint64]uint64{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, b.remove())
@@ -105,6 +105,9 @@ func (b *box) start() error {
 	if b.spec.Network == sandbox.NetworkNone {
 		b.net = b.server.nets.Get()
 	}
+	if err := b.makeScripts(); err != nil {
+		return fmt.Errorf("sandbox: scripts: %w", err)
+	}
 	p, err := b.program()
 	if err != nil {
 		return err
@@ -146,7 +149,33 @@ const (
 	regB
 )
 
+// scripts is where commands find their scripts. Code in the sandbox, which may have the same user as what writes them,
+// cannot change them: what it sees is a read-only copy of a mount that lies below it, out of reach, and of which the
+// spawner alone has a descriptor.
 const scripts = "/run/sbxrun"
+
+// makeScripts makes the file system for scripts. It is one of its own, so that a full disk does not keep the next command
+// from running.
+func (b *box) makeScripts() error {
+	fs, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return os.NewSyscallError("fsopen", err)
+	}
+	defer unix.Close(fs)
+	for _, option := range [][2]string{{"mode", "755"}, {"size", "64m"}, {"nr_inodes", "16k"}} {
+		if err := unix.FsconfigSetString(fs, option[0], option[1]); err != nil {
+			return os.NewSyscallError("fsconfig", err)
+		}
+	}
+	if err := unix.FsconfigCreate(fs); err != nil {
+		return os.NewSyscallError("fsconfig", err)
+	}
+	if b.scripts, err = unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV); err != nil {
+		b.scripts = -1
+		return os.NewSyscallError("fsmount", err)
+	}
+	return nil
+}
 
 // mountFlags of what a sandbox may write to.
 const mountFlags = unix.MS_NOSUID | unix.MS_NODEV
@@ -201,9 +230,11 @@ func (b *box) program() (*rawclone.Program, error) {
 		}
 		p.Call("mount "+d.target, unix.SYS_MOUNT, disk+d.name, root+d.target, "", unix.MS_BIND, 0)
 	}
-	// Scripts have a place of their own, so that a full disk does not keep the next command from running.
 	p.Call("make "+scripts, unix.SYS_MKDIRAT, at, root+scripts, 0o755)
-	p.Call("mount "+scripts, unix.SYS_MOUNT, "tmpfs", root+scripts, "tmpfs", mountFlags, "mode=755,size=64m,nr_inodes=16k")
+	p.Call("mount "+scripts, unix.SYS_MOVE_MOUNT, b.scripts, "", at, root+scripts, unix.MOVE_MOUNT_F_EMPTY_PATH)
+	p.Call("protect "+scripts, unix.SYS_OPEN_TREE, at, root+scripts, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC).Save(regA)
+	p.Call("protect "+scripts, unix.SYS_MOUNT_SETATTR, regA, "", unix.AT_EMPTY_PATH, rawclone.Bytes(&readOnly), unsafe.Sizeof(readOnly))
+	p.Call("protect "+scripts, unix.SYS_MOVE_MOUNT, regA, "", at, root+scripts, unix.MOVE_MOUNT_F_EMPTY_PATH)
 	for _, l := range sh.late {
 		if err := b.late(&p, l, root); err != nil {
 			return nil, err

@@ -46,10 +46,7 @@ func (s *server) exec(seq uint64, req wire.Exec, files []int) (*wire.Ended, erro
 	c, err := b.startStep(req, st, files)
 	wire.CloseAll(files)
 	if err != nil {
-		if b.died() {
-			return &wire.Ended{Status: int(unix.SIGKILL), Died: true, Limit: b.struck(before, true)}, nil
-		}
-		return nil, err
+		return b.notStarted(err, req, before)
 	}
 	defer c.Close()
 	defer unix.Close(st.pidfd)
@@ -64,7 +61,7 @@ func (s *server) exec(seq uint64, req wire.Exec, files []int) (*wire.Ended, erro
 	delete(b.steps, seq)
 	b.mu.Unlock()
 	if err := c.Failure(); err != nil {
-		return nil, b.stepError(err, req)
+		return b.notStarted(err, req, before)
 	}
 	res := &wire.Ended{
 		Status:   int(ws),
@@ -81,9 +78,27 @@ func (s *server) exec(seq uint64, req wire.Exec, files []int) (*wire.Ended, erro
 		res.Died = b.died()
 	}
 	if ws != 0 {
+		if b.approx.pids {
+			b.lookAtPIDs(1) // with the one that has just ended
+			if c.Refused() == unix.EAGAIN {
+				b.approx.full.Add(1)
+			}
+		}
 		res.Limit = b.struck(before, res.Died)
 	}
 	return res, nil
+}
+
+// notStarted is how a command ends that did not begin. What a dying sandbox does to it is the sandbox's end.
+func (b *box) notStarted(err error, req wire.Exec, before hits) (*wire.Ended, error) {
+	if cannotEnter(err) {
+		b.awaitEnd()
+	}
+	err = b.stepError(err, req)
+	if b.died() {
+		return &wire.Ended{Status: int(unix.SIGKILL), Died: true, Limit: b.struck(before, true)}, nil
+	}
+	return nil, err
 }
 
 // started lets signals through to a command, or says that it will not run.
@@ -146,7 +161,7 @@ func (b *box) startStep(req wire.Exec, st *step, files []int) (*rawclone.Child, 
 	b.enter(&p)
 	p.Call("own session", unix.SYS_SETSID)
 	argv := req.Argv
-	if len(req.Script) > 0 { // by root of the host where that makes the sandbox, so that nothing inside can change it
+	if len(req.Script) > 0 {
 		argv = append(slices.Clone(argv), b.script(&p, req.Script))
 	}
 	b.limits(&p, st)
@@ -170,11 +185,10 @@ func (b *box) startStep(req wire.Exec, st *step, files []int) (*rawclone.Child, 
 	b.server.walls.put(&p, &b.spec)
 	env := b.environ(req, dir)
 	name := argv[0]
-	p.Exec(lookup(name, env["PATH"]), argv, Flatten(env),
-		"sbxrun: "+name+": not found\n", "sbxrun: "+name+": permission denied\n", "sbxrun: "+name+": cannot be executed\n")
+	p.Exec(lookup(name, env["PATH"]), argv, Flatten(env), refusals(name))
 	c, err := p.StartIn(b.pidfd)
 	if err != nil {
-		return nil, b.stepError(err, req)
+		return nil, err
 	}
 	st.pid = c.PID
 	if st.pidfd, err = unix.PidfdOpen(c.PID, unix.PIDFD_NONBLOCK); err != nil {
@@ -190,6 +204,12 @@ const (
 	callChdir = "working directory"
 	callEnter = "enter the sandbox"
 )
+
+// cannotEnter says whether an error is one that a sandbox gives which is gone, or going.
+func cannotEnter(err error) bool {
+	e, ok := errors.AsType[*rawclone.Error](err)
+	return ok && (e.Name == callEnter || e.Name == rawclone.CallClone)
+}
 
 // enter adds the calls that bring a process into the sandbox, as its user's superior still.
 func (b *box) enter(p *rawclone.Program) {
@@ -233,13 +253,13 @@ func (b *box) becomeNobody(p *rawclone.Program) {
 // every run and messages that tell it can be compared; the rename makes that right for commands that run at once.
 func (b *box) script(p *rawclone.Program, content []byte) string {
 	sum := sha256.Sum256(content)
-	name := scripts + "/" + hex.EncodeToString(sum[:4])
+	name := hex.EncodeToString(sum[:4])
 	own := fmt.Sprintf("%s.%d", name, b.server.nextMark())
-	p.Call(callScript, unix.SYS_OPENAT, unix.AT_FDCWD, own, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o555).Save(regA)
-	p.Call(callScript, unix.SYS_WRITE, regA, content, len(content))
+	p.Call(callScript, unix.SYS_OPENAT, b.scripts, own, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o555).Save(regA)
+	p.Write(callScript, regA, content)
 	p.Call(callScript, unix.SYS_CLOSE, regA)
-	p.Call(callScript, unix.SYS_RENAMEAT, unix.AT_FDCWD, own, unix.AT_FDCWD, name)
-	return name
+	p.Call(callScript, unix.SYS_RENAMEAT, b.scripts, own, b.scripts, name)
+	return scripts + "/" + name
 }
 
 const callScript = "write the script"
@@ -259,6 +279,8 @@ func (b *box) stepError(err error, req wire.Exec) error {
 		return kinded(sandbox.KindNoSpace, "command: %w", err)
 	case b.isReleased():
 		return kinded(sandbox.KindReleased, "the sandbox was released")
+	case e.Name == callScript || e.Errno == unix.ENOMEM && !cannotEnter(err): // what is in the sandbox may have taken all that there is
+		return kinded(sandbox.KindInvalid, "command: %w", err)
 	}
 	return fmt.Errorf("command: %w", err)
 }
@@ -286,6 +308,37 @@ func Flatten(env map[string]string) []string {
 		list = append(list, k+"="+env[k])
 	}
 	return list
+}
+
+// refusals are what is said on stderr, as a shell does, where a program is not executed.
+func refusals(name string) []rawclone.Refusal {
+	errnos := []unix.Errno{unix.ENOENT, unix.EACCES, unix.E2BIG, unix.ENOEXEC, unix.ETXTBSY, unix.EAGAIN, 0}
+	list := make([]rawclone.Refusal, len(errnos))
+	for i, errno := range errnos {
+		status, line := Refusal(name, errno)
+		list[i] = rawclone.Refusal{Errno: errno, Status: status, Line: line}
+	}
+	return list
+}
+
+// Refusal is the exit status of a program that the kernel did not execute, and the line on stderr that says why.
+func Refusal(name string, errno unix.Errno) (status int, line string) {
+	status, text := 126, "cannot be executed"
+	switch errno {
+	case unix.ENOENT:
+		status, text = 127, "not found"
+	case unix.EACCES:
+		text = "permission denied"
+	case unix.E2BIG:
+		text = "argument list too long, with the environment: pass by stdin or files what is long"
+	case unix.ENOEXEC:
+		text = "cannot be executed: neither a program for this machine nor a script with a #! line"
+	case unix.ETXTBSY:
+		text = "cannot be executed: it is open for writing"
+	case unix.EAGAIN:
+		text = "cannot be executed: there are more processes than limits.pids allows"
+	}
+	return status, "sbxrun: " + name + ": " + text + "\n"
 }
 
 // lookup returns the paths at which a program may be.

@@ -129,15 +129,19 @@ const (
 )
 
 func (b *box) sendError(err error) error {
-	var e *rawclone.Error
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
+	}
+	e, ok := errors.AsType[*rawclone.Error](err)
+	if cannotEnter(err) {
+		b.awaitEnd()
+	}
+	switch {
 	case b.isReleased():
 		return kinded(sandbox.KindReleased, "the sandbox was released")
 	case b.died():
 		return kinded(sandbox.KindLost, "the sandbox has died")
-	case !errors.As(err, &e) || e.Name == callEnter || e.Errno == unix.EPIPE:
+	case !ok || e.Name == callEnter || e.Errno == unix.EPIPE:
 		return err
 	case e.Errno == unix.ENOSPC:
 		return kinded(sandbox.KindNoSpace, "%s: the sandbox's disk is full: %w", e.Name, e.Errno)

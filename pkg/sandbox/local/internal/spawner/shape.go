@@ -263,7 +263,7 @@ func (b *builder) collectMount(m sandbox.Mount) error {
 		m.Target = m.Source
 	}
 	target := path.Clean(m.Target)
-	if !path.IsAbs(m.Source) || !path.IsAbs(m.Target) || target == "/" || within(target, "/proc") || within(target, "/dev") {
+	if !path.IsAbs(m.Source) || !path.IsAbs(m.Target) || within(target, "/proc") || within(target, "/dev") || within(target, scripts) || within(scripts, target) {
 		return kinded(sandbox.KindUnsupported, "mount %s at %s: not a place for a mount", m.Source, m.Target)
 	}
 	info, err := os.Stat(m.Source)
@@ -288,7 +288,9 @@ func (b *builder) collectMount(m sandbox.Mount) error {
 	return b.clone(m.Source, target, !info.IsDir(), !m.Writable)
 }
 
-func within(p, dir string) bool { return p == dir || strings.HasPrefix(p, dir+"/") }
+func within(p, dir string) bool {
+	return p == dir || strings.HasPrefix(p, strings.TrimSuffix(dir, "/")+"/")
+}
 
 func (b *builder) addLate(source, target string, writable bool) error {
 	var st unix.Stat_t
