@@ -21,8 +21,8 @@ type Sandbox struct {
 	p    *Provider
 	host string
 
-	once sync.Once
-	err  error // of the release
+	releasing sync.Mutex // held by Release
+	down      bool
 }
 
 // files is what both kinds of sandboxes need to be read from.
@@ -113,14 +113,27 @@ func (s *files) errReleased(op string) error {
 	return &sandbox.Error{Op: op, ID: s.id, Kind: sandbox.KindReleased, Err: os.ErrClosed}
 }
 
-// Release takes the sandbox down.
+// Release takes the sandbox down. After an error it may be called again, to try again.
 func (s *Sandbox) Release(ctx context.Context) error {
-	s.once.Do(func() {
+	s.releasing.Lock()
+	defer s.releasing.Unlock()
+	if s.down {
+		return nil
+	}
+	select {
+	case <-s.released: // by a Release that did not succeed
+	default:
 		close(s.released)
-		_, _, err := s.client.call(ctx, wire.Request{Release: &wire.Release{ID: s.id}})
-		s.err = wrap(ctx, "release", s.id, err)
-		s.close()
-		s.p.forget(s.id)
-	})
-	return s.err
+		defer s.close()
+	}
+	_, _, err := s.client.call(ctx, wire.Request{Release: &wire.Release{ID: s.id}})
+	if errors.Is(err, errSpawner) {
+		err = s.client.ended(ctx)
+	}
+	if err != nil {
+		return wrap(ctx, "release", s.id, err)
+	}
+	s.down = true
+	s.p.forget(s.id)
+	return nil
 }

@@ -37,13 +37,40 @@ func newClient(proc *spawner.Process) *client {
 // errSpawner is behind the errors of calls whose spawner is gone.
 var errSpawner = errors.New("the process that owns the sandboxes has ended")
 
+// lostError is the error of what needs a spawner that is gone. It only ends before its time where something kills it.
+func lostError(err error) error {
+	return fmt.Errorf("%w (%w): it was killed, for want of memory perhaps; the kernel's log may say so, and -j makes fewer sandboxes at a time", errSpawner, err)
+}
+
+// isLost says whether the spawner is gone.
+func (c *client) isLost() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.lost != nil
+}
+
+// ended waits until a spawner that is lost has ended, and with it every process of its sandboxes: it is the first process
+// of the PID namespace that they are in, which the kernel waits for to be empty.
+func (c *client) ended(ctx context.Context) error {
+	c.proc.Conn.Close() // should it live all the same
+	select {
+	case <-c.proc.Done():
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(closeTimeout):
+	}
+	c.proc.Kill()
+	return errors.New("the process that owns the sandboxes does not end")
+}
+
 func (c *client) receive() {
 	for {
 		var reply wire.Reply
 		files, err := c.proc.Conn.Receive(&reply)
 		c.mu.Lock()
 		if err != nil {
-			c.lost = fmt.Errorf("%w: %w", errSpawner, err)
+			c.lost = lostError(err)
 			for _, ch := range c.calls {
 				ch <- answer{err: c.lost}
 			}
@@ -76,12 +103,15 @@ func (c *client) begin(req wire.Request, files ...int) (seq uint64, ch chan answ
 	c.mu.Unlock()
 	if err := c.proc.Conn.Send(req, files...); err != nil {
 		c.mu.Lock()
+		defer c.mu.Unlock()
 		delete(c.calls, req.Seq)
-		c.mu.Unlock()
 		if errors.Is(err, wire.ErrTooLong) {
 			return 0, nil, invalid("%w", err)
 		}
-		return 0, nil, fmt.Errorf("%w: %w", errSpawner, err)
+		if c.lost == nil { // receive is about to find out too
+			c.lost = lostError(err)
+		}
+		return 0, nil, c.lost
 	}
 	return req.Seq, ch, nil
 }
@@ -115,13 +145,17 @@ func (a answer) result() (wire.Reply, []int, error) {
 	return a.reply, a.files, nil
 }
 
-// close ends the spawner, which takes down what it has left.
+// close ends the spawner, which takes down what it has left. The error is errSpawner where it was killed.
 func (c *client) close(ctx context.Context) error {
 	_ = c.proc.Conn.Send(wire.Request{Bye: true}) // its error means that the spawner is gone, which Done tells
 	c.proc.Conn.Close()
 	select {
 	case <-c.proc.Done():
-		if err := c.proc.Err(); err != nil {
+		err := c.proc.Err()
+		if c.proc.Killed() {
+			return lostError(err)
+		}
+		if err != nil {
 			return fmt.Errorf("spawner: %w", err)
 		}
 		return nil

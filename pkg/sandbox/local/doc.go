@@ -6,7 +6,11 @@
 //
 // A sandbox has mount, PID, network, IPC, UTS, cgroup and user namespaces of its own, a user id of its own where root
 // makes it, no capability, a filter of system calls, and limits. Its root is a read-only allowlist of the host
-// (internal/hostfs), or a folder under an overlay. One tmpfs holds all that it can write to.
+// (internal/hostfs), or a folder under an overlay. One tmpfs holds all that it can write to. Scripts of commands have
+// one that only the spawner can write to: what runs on in a sandbox has no hand in what a later command is told to do,
+// whoever its user is.
+//
+// A spawner that is killed takes its sandboxes with it, but not the run: the next Acquire starts another one.
 //
 // The spawner is this very program, started again as /proc/self/exe; importing this package is all that a binary, or a
 // test, needs for that. It takes over in a package initialiser, before main and before much else was initialised.

@@ -30,7 +30,11 @@ func (s *Sandbox) Exec(ctx context.Context, cmd sandbox.Command, stdout, stderr 
 	}}, st.theirs...)
 	st.closeTheirs()
 	if err != nil {
-		return sandbox.Result{}, wrap(ctx, "exec", s.id, err)
+		err = wrap(ctx, "exec", s.id, err)
+		if e, ok := errors.AsType[*sandbox.Error](err); ok {
+			e.Unstarted = true // the spawner has not got the whole request
+		}
+		return sandbox.Result{}, err
 	}
 	st.run()
 	kill := func(sig unix.Signal) int {

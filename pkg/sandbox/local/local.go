@@ -28,7 +28,7 @@ type Options struct {
 // Provider makes sandboxes of namespaces of the Linux kernel.
 type Provider struct {
 	opts    Options
-	cgroups *cgroup.Manager
+	cgroups *cgroup.Manager // of the spawner
 	state   string
 	owner   *os.File // the lock that tells others that the run lives
 
@@ -74,10 +74,17 @@ func validRun(id string) bool {
 	return id != "" && len(id) <= 24
 }
 
-// start returns the running spawner, started by the first caller. It is called with mu held.
+// start returns the running spawner, started by the first caller, and by the first one after it was lost. It is called
+// with mu held.
 func (p *Provider) start(ctx context.Context) (*client, error) {
-	if p.spawner != nil {
-		return p.spawner, nil
+	if c := p.spawner; c != nil {
+		if !c.isLost() {
+			return c, nil
+		}
+		if err := p.clearUp(ctx, c); err != nil {
+			return nil, wrap(ctx, "acquire", "", errors.Join(errSpawner, err))
+		}
+		p.spawner = nil
 	}
 	root := os.Geteuid() == 0
 	if root && !isPrivileged() {
@@ -94,24 +101,48 @@ func (p *Provider) start(ctx context.Context) (*client, error) {
 		return nil, &sandbox.Error{Op: "acquire", Kind: sandbox.KindUnsupported, Err: err}
 	}
 	c := newClient(proc)
-	p.cgroups = cgroup.Detect(ctx, cgroup.Options{PID: proc.PID, RunID: p.opts.ID})
+	cgroups := cgroup.Detect(ctx, cgroup.Options{PID: proc.PID, RunID: p.opts.ID})
+	giveUp := func() {
+		proc.Kill()
+		<-proc.Done()
+		_ = cgroups.Close() // it is not what went wrong
+	}
+	for _, name := range []string{"memory", "pids", "cpu"} {
+		if p.cgroups != nil && p.cgroups.Enforces(name) && !cgroups.Enforces(name) { // the run has said what is enforced
+			giveUp()
+			return nil, &sandbox.Error{Op: "acquire", Kind: sandbox.KindUnavailable,
+				Err: fmt.Errorf("%w, and another one gets no control group for %s: %s", errSpawner, name, cgroups.Reason)}
+		}
+	}
 	wd, err := os.Getwd()
 	if err != nil {
 		wd = "/"
 	}
 	hello := &wire.Hello{
 		Run: p.opts.ID, State: p.state, Path: os.Getenv("PATH"), Home: os.Getenv("HOME"), Dir: wd,
-		Env: hostfs.Variables(os.Environ()), UID: os.Geteuid(), Cgroups: *p.cgroups,
+		Env: hostfs.Variables(os.Environ()), UID: os.Geteuid(), Cgroups: *cgroups,
 	}
 	if !p.opts.AllowNoIsolation { // what runs without isolation outlives a killed sbxrun, and gc needs the lock to find it
 		hello.Lock = p.owner.Name()
 	}
 	if _, _, err := c.call(ctx, wire.Request{Hello: hello}); err != nil {
-		proc.Kill()
+		giveUp()
 		return nil, wrap(ctx, "acquire", "", err)
 	}
-	p.spawner = c
+	p.spawner, p.cgroups = c, cgroups
 	return c, nil
+}
+
+// clearUp removes what a spawner that is lost has left: processes, mounts and networks of its sandboxes end with it, control
+// groups do not.
+func (p *Provider) clearUp(ctx context.Context, c *client) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	defer cancel()
+	if err := c.ended(ctx); err != nil {
+		return err
+	}
+	_, err := p.cgroups.Sweep(ctx, func(run string) bool { return run != p.opts.ID })
+	return errors.Join(err, p.cgroups.Close())
 }
 
 // Confines says of which sandboxes nothing gets out: those that are isolated, have at most their own network, and see nothing
@@ -169,7 +200,14 @@ func (p *Provider) Acquire(ctx context.Context, spec sandbox.Spec) (sandbox.Sand
 	if c == nil {
 		sb, err = p.acquireBare(id, spec)
 	} else {
-		sb, err = p.acquireBox(ctx, c, id, spec)
+		if sb, err = p.acquireBox(ctx, c, id, spec); errors.Is(err, errSpawner) { // nothing has run
+			p.mu.Lock()
+			c, err = p.start(ctx)
+			p.mu.Unlock()
+			if err == nil {
+				sb, err = p.acquireBox(ctx, c, id, spec)
+			}
+		}
 	}
 	if err != nil {
 		return nil, err
@@ -214,11 +252,15 @@ func (p *Provider) Close(ctx context.Context) error {
 	wg.Wait()
 	if c != nil {
 		err := c.close(ctx)
-		if err != nil { // it may have left control groups
-			_, serr := p.cgroups.Sweep(ctx, func(run string) bool { return run != p.opts.ID })
-			err = errors.Join(err, serr)
+		switch {
+		case errors.Is(err, errSpawner):
+			err = p.clearUp(ctx, c)
+		case err != nil: // it may have left control groups
+			err = errors.Join(err, p.clearUp(ctx, c))
+		default:
+			err = p.cgroups.Close()
 		}
-		errs = append(errs, err, p.cgroups.Close())
+		errs = append(errs, err)
 	}
 	if p.bare != nil {
 		errs = append(errs, os.Remove(p.bare.Folder))

@@ -165,6 +165,16 @@ func (p *Process) Done() <-chan struct{} { return p.done }
 // Err says how the spawner ended.
 func (p *Process) Err() error { <-p.done; return p.err }
 
+// Killed waits for the end of the spawner, and says whether it was one by a signal.
+func (p *Process) Killed() bool {
+	e, ok := errors.AsType[*exec.ExitError](p.Err())
+	if !ok {
+		return false
+	}
+	ws, ok := e.Sys().(syscall.WaitStatus)
+	return ok && ws.Signaled()
+}
+
 // Kill ends the spawner without cleaning up. Its sandboxes end with it, their control groups stay.
 func (p *Process) Kill() { syscall.Kill(p.PID, syscall.SIGKILL) }
 
