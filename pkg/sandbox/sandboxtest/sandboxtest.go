@@ -29,6 +29,8 @@ type Config struct {
 	// InProcess says that the files of the sandboxes are in the memory of the test's own process, so that its size says
 	// nothing about streaming.
 	InProcess bool
+	// Parallel says that checks may run at the same time, but for those that measure the memory of the test's process.
+	Parallel bool
 	// Themes are the parts of the suite that are run ("exec", "send"); none: all.
 	Themes []string
 	// Lacks names the checks that cannot hold, each with the reason, which is logged. A name that no check has fails.
@@ -67,6 +69,11 @@ var groups = []struct {
 	{"network", networkChecks},
 }
 
+// measures are the checks that ask how large this process is.
+var measures = map[string]bool{
+	"streams/64 MiB of stdin": true, "streams/64 MiB of output": true, "bulk/0 B": true, "bulk/1 MB": true, "bulk/200 MB": true,
+}
+
 // Run runs every check as a subtest named theme/check. The sandboxes need sh, coreutils and setsid, and for some of
 // the checks python3, in their PATH.
 func Run(t *testing.T, cfg Config) {
@@ -92,7 +99,12 @@ func Run(t *testing.T, cfg Config) {
 				delete(lacks, name)
 				continue
 			}
-			t.Run(name, func(t *testing.T) { c.run(t, s) })
+			t.Run(name, func(t *testing.T) {
+				if cfg.Parallel && !measures[name] {
+					t.Parallel()
+				}
+				c.run(t, s)
+			})
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(lacks)) {

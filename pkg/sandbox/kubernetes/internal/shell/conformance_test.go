@@ -103,7 +103,7 @@ func TestConformance(t *testing.T) {
 	for _, sh := range shells {
 		t.Run(sh, func(t *testing.T) {
 			sandboxtest.Run(t, sandboxtest.Config{
-				Lacks: lacks[sh], Themes: themes[sh], Enforces: sandboxtest.Enforces{Files: true},
+				Lacks: lacks[sh], Themes: themes[sh], Enforces: sandboxtest.Enforces{Files: true}, Parallel: true,
 				Open: func(t *testing.T, run sandbox.Run) sandbox.Provider {
 					return &provider{sh: sh, run: run, held: map[string]*box{}}
 				},

@@ -94,9 +94,11 @@ func wantOnce(t *testing.T, s *shell.Shell, n int) {
 }
 
 func TestExactlyOnce(t *testing.T) {
+	t.Parallel()
 	big := strings.Repeat("0123456789abcdef", 20_000)
 	for _, sh := range shells {
 		t.Run(sh, func(t *testing.T) {
+			t.Parallel()
 			f := &faulty{Transport: newPod(t, sh)}
 			s := shell.New(shell.Options{ID: "once", Transport: f})
 			for n, c := range []struct {
@@ -142,6 +144,7 @@ func TestExactlyOnce(t *testing.T) {
 
 // TestFaults runs many commands, and moves files, over a way that loses a good part of everything.
 func TestFaults(t *testing.T) {
+	t.Parallel()
 	f := &faulty{Transport: newPod(t, "dash"), odds: 0.15}
 	f.twice.Store(true)
 	s := shell.New(shell.Options{ID: "faults", Transport: f})
@@ -275,6 +278,7 @@ func (r *recording) Run(ctx context.Context, argv []string) (shell.Reply, error)
 
 // What is uploaded for a command lies nowhere once the command is over, also when nothing took it, nor after a reset.
 func TestUploadsAreRemoved(t *testing.T) {
+	t.Parallel()
 	secret := strings.Repeat("s", 200<<10)
 	left := func(t *testing.T, p *pod) string {
 		t.Helper()

@@ -24,6 +24,7 @@ const mine = `d=$(ls -td /tmp/.sbxrun/x/*/ | head -1); `
 
 // What runs in a sandbox can spoil its own result, and neither hold Exec up nor get more out than its limits.
 func TestHostile(t *testing.T) {
+	t.Parallel()
 	forever := "while :; do sleep 0.1; done"
 	for name, c := range map[string]struct {
 		script string
@@ -63,6 +64,7 @@ func TestHostile(t *testing.T) {
 // What holds its supervisor up, or answers in its place that it still runs, gains no time once it is killed, though it has no
 // time limit.
 func TestNothingOutlastsKill(t *testing.T) {
+	t.Parallel()
 	running := func(string) string { return "run\n1 0\nYWJj\n.\n" }
 	for name, c := range map[string]struct {
 		cmd    sandbox.Command
@@ -113,6 +115,7 @@ func (lying) Upload(context.Context, string, []byte) (string, error) { return "/
 
 // What the code under test takes from its sandbox is not what the image lacks, or the cluster: errors of those count for nobody.
 func TestSpoilt(t *testing.T) {
+	t.Parallel()
 	for _, program := range []string{"base64", "sh", "tar", "find"} {
 		t.Run(program, func(t *testing.T) {
 			t.Parallel()
@@ -123,6 +126,7 @@ func TestSpoilt(t *testing.T) {
 			}
 			own := func(argv []string) []string { return slices.Concat([]string{"env", "PATH=/app/own"}, argv) }
 			s := shell.New(shell.Options{ID: "spoilt", Transport: rewriting{p, own}})
+			s.Hurry(shell.MaxRun, 5*time.Second)
 			res, err := s.Exec(t.Context(), sandbox.Command{Argv: []string{"rm", "/app/own/" + program}}, nil, nil)
 			if err != nil || res.Exit != 0 && !res.SandboxDied {
 				t.Fatalf("%+v, %v", res, err)
@@ -155,6 +159,7 @@ func TestSpoilt(t *testing.T) {
 			}
 			return ""
 		})})
+		s.Hurry(shell.MaxRun, 5*time.Second)
 		if err := run(t, s, sandbox.Command{Argv: []string{"true"}}); err != nil {
 			t.Fatal(err)
 		}
@@ -189,8 +194,10 @@ func wantPlain(t *testing.T, what string, err error) {
 
 // A flood between two looks is cut in the sandbox: the file never has much more than the limit.
 func TestFloodIsBounded(t *testing.T) {
+	t.Parallel()
 	for _, sh := range shells {
 		t.Run(sh, func(t *testing.T) {
+			t.Parallel()
 			pod := newPod(t, sh)
 			s := shell.New(shell.Options{ID: "flood", Transport: pod})
 			const limit = 100_000
@@ -220,8 +227,10 @@ func dump(t *testing.T, s *shell.Shell, script string) string {
 // TestSignals has the signals that the conformance suite's check has, but for QUIT, which bash and busybox ignore: the
 // program here is not their sh.
 func TestSignals(t *testing.T) {
+	t.Parallel()
 	for _, sh := range shells {
 		t.Run(sh, func(t *testing.T) {
+			t.Parallel()
 			s := shell.New(shell.Options{ID: "signals", Transport: newPod(t, sh)})
 			for n, name := range map[int]string{1: "HUP", 2: "INT", 3: "QUIT", 6: "ABRT", 9: "KILL", 11: "SEGV", 13: "PIPE", 14: "ALRM", 15: "TERM", 10: "USR1", 24: "XCPU"} {
 				cmd := sandbox.Command{Argv: []string{"/usr/bin/python3", "-c", fmt.Sprintf("import os, signal, time; signal.signal(%d, signal.SIG_DFL) if %d != 9 else 0; os.kill(os.getpid(), %d); time.sleep(100)", n, n, n)}}

@@ -64,6 +64,7 @@ func run(t *testing.T, s *shell.Shell, cmd sandbox.Command) error {
 }
 
 func TestOOM(t *testing.T) {
+	t.Parallel()
 	s := shell.New(shell.Options{ID: "oom", Transport: newPod(t, "dash")})
 	count := func(n int) string {
 		return fmt.Sprintf("printf 'oom 9\\noom_kill %d\\n' > /sys/fs/cgroup/memory.events; ", n)
@@ -85,6 +86,7 @@ func TestOOM(t *testing.T) {
 }
 
 func TestWorkspace(t *testing.T) {
+	t.Parallel()
 	for preferred, want := range map[string]string{"": "/workspace", "/app/made/here": "/app/made/here", "/usr/none": "/tmp/.sbxrun/work", "/usr": "/tmp/.sbxrun/work"} {
 		s := shell.New(shell.Options{ID: "ws", Transport: newPod(t, "dash"), Workspace: preferred, Env: map[string]string{"ALL": "of them", "TZ": "Europe/Rome"}})
 		if got := dump(t, s, `pwd; echo "$SBXRUN_WORKSPACE $HOME $ALL $TZ"`); got != fmt.Sprintf("%s\n%s %s of them Europe/Rome\n", want, want, want) {
@@ -111,6 +113,7 @@ func TestProbe(t *testing.T) {
 
 // What is missing is named, where it is needed.
 func TestMissingPrograms(t *testing.T) {
+	t.Parallel()
 	pod := newPod(t, "dash")
 	setup := "mkdir /app/few && cd /app/few && for p in sh base64 cat dd env grep mkdir mkfifo mv sleep wc rm; do ln -s $(command -v $p) $p; done"
 	if reply, err := pod.Run(t.Context(), []string{"sh", "-c", setup}); err != nil || reply.Exit != 0 {
@@ -151,6 +154,7 @@ func (r rewriting) Run(ctx context.Context, argv []string) (shell.Reply, error) 
 
 // A command that is quiet for longer than any request waits, and one whose reader is.
 func TestLongerThanRequests(t *testing.T) {
+	t.Parallel()
 	for _, sh := range shells {
 		t.Run(sh, func(t *testing.T) {
 			t.Parallel()
@@ -194,6 +198,7 @@ func (f failing) Write([]byte) (int, error) { return 0, f.err }
 
 // The container of a sandbox may be started anew, by a limit or since its first process ended: that is a result, and the end.
 func TestContainerRestarted(t *testing.T) {
+	t.Parallel()
 	restarted := &atomic.Bool{}
 	s := shell.New(shell.Options{ID: "restart", Transport: answering{newPod(t, "dash"), func(stdout []byte) []byte {
 		if f := bytes.SplitN(stdout, []byte(" "), 4); restarted.Load() && len(f) == 4 {
@@ -237,8 +242,10 @@ func (w *watching) Write(b []byte) (int, error) {
 }
 
 func TestNoRoom(t *testing.T) {
+	t.Parallel()
 	for _, sh := range shells {
 		t.Run(sh, func(t *testing.T) {
+			t.Parallel()
 			small := func(argv []string) []string { return slices.Concat([]string{"env", "TMPDIR=/small"}, argv) }
 			s := shell.New(shell.Options{ID: "small", Transport: rewriting{newPod(t, sh), small}})
 			res, err := s.Exec(t.Context(), sandbox.Command{Argv: []string{"sh", "-c", "yes; exit 3"}}, nil, io.Discard)
@@ -261,6 +268,7 @@ func TestNoRoom(t *testing.T) {
 }
 
 func TestFiles(t *testing.T) {
+	t.Parallel()
 	for _, sh := range shells {
 		p := newPod(t, sh)
 		for files, want := range map[int64]string{0: "", 20: "20 20\n", 1024: "1024 1024\n", 1 << 40: ""} {
