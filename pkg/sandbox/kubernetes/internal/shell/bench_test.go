@@ -23,7 +23,7 @@ func BenchmarkTrue(b *testing.B) {
 }
 
 func BenchmarkRun(b *testing.B) {
-	p := newPod(b, "dash")
+	p := newPod(b, shells[0])
 	for b.Loop() {
 		if _, err := p.Run(b.Context(), []string{"sh", "-c", "true"}); err != nil {
 			b.Fatal(err)

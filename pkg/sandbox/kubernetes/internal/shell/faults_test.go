@@ -145,7 +145,7 @@ func TestExactlyOnce(t *testing.T) {
 // TestFaults runs many commands, and moves files, over a way that loses a good part of everything.
 func TestFaults(t *testing.T) {
 	t.Parallel()
-	f := &faulty{Transport: newPod(t, "dash"), odds: 0.15}
+	f := &faulty{Transport: newPod(t, shells[0]), odds: 0.15}
 	f.twice.Store(true)
 	s := shell.New(shell.Options{ID: "faults", Transport: f})
 	var group sync.WaitGroup
@@ -195,7 +195,7 @@ func (sender) Release(context.Context) error { return nil }
 
 // A start that arrives when its command has been cancelled does not start it.
 func TestLateStart(t *testing.T) {
-	pod := newPod(t, "dash")
+	pod := newPod(t, shells[0])
 	held := &holding{Transport: pod, release: make(chan struct{}), arrived: make(chan struct{})}
 	s := shell.New(shell.Options{ID: "late", Transport: held})
 	why := errors.New("not wanted any more")
@@ -240,7 +240,7 @@ func (h *holding) Run(ctx context.Context, argv []string) (shell.Reply, error) {
 
 // A request of before a reset that arrives after it does nothing.
 func TestRequestFromBeforeReset(t *testing.T) {
-	pod := newPod(t, "dash")
+	pod := newPod(t, shells[0])
 	recorded := &recording{Transport: pod}
 	s := shell.New(shell.Options{ID: "reset", Transport: recorded})
 	if _, err := s.Exec(t.Context(), counted(1, ":"), nil, nil); err != nil {
@@ -289,7 +289,7 @@ func TestUploadsAreRemoved(t *testing.T) {
 		return string(reply.Stdout)
 	}
 	t.Run("cancelled before the start", func(t *testing.T) {
-		p := newPod(t, "dash")
+		p := newPod(t, shells[0])
 		ctx, cancel := context.WithCancel(t.Context())
 		s := shell.New(shell.Options{ID: "up", Transport: uploading{p, cancel}})
 		cmd := sandbox.Command{Argv: []string{"true"}, Env: map[string]string{"TOKEN": secret}}
@@ -301,7 +301,7 @@ func TestUploadsAreRemoved(t *testing.T) {
 		}
 	})
 	t.Run("the command has ended", func(t *testing.T) {
-		p := newPod(t, "dash")
+		p := newPod(t, shells[0])
 		s := shell.New(shell.Options{ID: "up", Transport: uploading{p, func() {}}})
 		r, w := io.Pipe()
 		go func() {
@@ -323,7 +323,7 @@ func TestUploadsAreRemoved(t *testing.T) {
 		}
 	})
 	t.Run("reset", func(t *testing.T) {
-		p := newPod(t, "dash")
+		p := newPod(t, shells[0])
 		s := shell.New(shell.Options{ID: "up", Transport: p})
 		dump(t, s, "mkdir -p /tmp/.sbxrun-files /tmp/.sbxrun/parts; touch /app/sbx-0123456789abcdef-1-spec /app/own /tmp/.sbxrun-files/a /tmp/.sbxrun/parts/a")
 		if err := s.Reset(t.Context()); err != nil {

@@ -44,7 +44,7 @@ func TestHostile(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := shell.New(shell.Options{ID: "hostile", Transport: newPod(t, "dash")})
+			s := shell.New(shell.Options{ID: "hostile", Transport: newPod(t, shells[0])})
 			var out bytes.Buffer
 			res, err := s.Exec(t.Context(), sandbox.Command{
 				Argv: []string{"sh"}, Script: []byte(mine + c.script), Timeout: 4 * time.Second, OutputLimit: 1 << 20,
@@ -84,7 +84,7 @@ func TestNothingOutlastsKill(t *testing.T) {
 			t.Parallel()
 			var transport shell.Transport = lying(c.answer)
 			if c.answer == nil {
-				transport = newPod(t, "dash")
+				transport = newPod(t, shells[0])
 			}
 			s := shell.New(shell.Options{ID: "held", Transport: transport})
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
@@ -119,7 +119,7 @@ func TestSpoilt(t *testing.T) {
 	for _, program := range []string{"base64", "sh", "tar", "find"} {
 		t.Run(program, func(t *testing.T) {
 			t.Parallel()
-			p := newPod(t, "dash")
+			p := newPod(t, shells[0])
 			setup := "mkdir /app/own && cd /app/own && for p in sh base64 cat dd env grep mkdir mkfifo mv sleep wc rm tar find stat chmod; do ln -s $(command -v $p) $p; done"
 			if reply, err := p.Run(t.Context(), []string{"sh", "-c", setup}); err != nil || reply.Exit != 0 {
 				t.Fatal(reply, err)
@@ -179,7 +179,7 @@ func TestWordsInErrors(t *testing.T) {
 		wantPlain(t, name, err)
 		wantPlain(t, name+", reset", s.Reset(t.Context()))
 	}
-	s := shell.New(shell.Options{ID: "words", Transport: newPod(t, "dash")})
+	s := shell.New(shell.Options{ID: "words", Transport: newPod(t, shells[0])})
 	name := strings.Repeat("\x1b[2J/", 100)
 	dump(t, s, "mkdir -p "+name+"f")
 	wantPlain(t, "send", sandbox.Put(t.Context(), sender{s}, sandbox.File{Name: name + "f", Mode: 0o644}, strings.NewReader("")))

@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -52,8 +53,12 @@ func check(err error) {
 // podUser is who runs everything in a pod.
 const podUser = 10001
 
-// shells are the sh that a pod may have. With busybox all utilities are busybox's.
-var shells = []string{"dash", "bash", "busybox"}
+// shells are the sh that a pod may have, of those that this machine has: with SBXRUN_REQUIRE_SHELLS it has to have them all.
+// With busybox all utilities are busybox's.
+var shells = slices.DeleteFunc([]string{"dash", "bash", "busybox"}, func(sh string) bool {
+	_, err := exec.LookPath(sh)
+	return err != nil && os.Getenv("SBXRUN_REQUIRE_SHELLS") == ""
+})
 
 // pod is the Transport into it.
 type pod struct {

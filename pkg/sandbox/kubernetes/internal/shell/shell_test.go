@@ -19,7 +19,7 @@ import (
 
 // TestRequests counts: what is short is one request.
 func TestRequests(t *testing.T) {
-	r := &recording{Transport: newPod(t, "dash")}
+	r := &recording{Transport: newPod(t, shells[0])}
 	s := shell.New(shell.Options{ID: "requests", Transport: r})
 	text := strings.Repeat("x", 60<<10)
 	for _, c := range []struct {
@@ -65,7 +65,7 @@ func run(t *testing.T, s *shell.Shell, cmd sandbox.Command) error {
 
 func TestOOM(t *testing.T) {
 	t.Parallel()
-	s := shell.New(shell.Options{ID: "oom", Transport: newPod(t, "dash")})
+	s := shell.New(shell.Options{ID: "oom", Transport: newPod(t, shells[0])})
 	count := func(n int) string {
 		return fmt.Sprintf("printf 'oom 9\\noom_kill %d\\n' > /sys/fs/cgroup/memory.events; ", n)
 	}
@@ -88,7 +88,7 @@ func TestOOM(t *testing.T) {
 func TestWorkspace(t *testing.T) {
 	t.Parallel()
 	for preferred, want := range map[string]string{"": "/workspace", "/app/made/here": "/app/made/here", "/usr/none": "/tmp/.sbxrun/work", "/usr": "/tmp/.sbxrun/work"} {
-		s := shell.New(shell.Options{ID: "ws", Transport: newPod(t, "dash"), Workspace: preferred, Env: map[string]string{"ALL": "of them", "TZ": "Europe/Rome"}})
+		s := shell.New(shell.Options{ID: "ws", Transport: newPod(t, shells[0]), Workspace: preferred, Env: map[string]string{"ALL": "of them", "TZ": "Europe/Rome"}})
 		if got := dump(t, s, `pwd; echo "$SBXRUN_WORKSPACE $HOME $ALL $TZ"`); got != fmt.Sprintf("%s\n%s %s of them Europe/Rome\n", want, want, want) {
 			t.Errorf("preferred %q: %q", preferred, got)
 		}
@@ -114,7 +114,7 @@ func TestProbe(t *testing.T) {
 // What is missing is named, where it is needed.
 func TestMissingPrograms(t *testing.T) {
 	t.Parallel()
-	pod := newPod(t, "dash")
+	pod := newPod(t, shells[0])
 	setup := "mkdir /app/few && cd /app/few && for p in sh base64 cat dd env grep mkdir mkfifo mv sleep wc rm; do ln -s $(command -v $p) $p; done"
 	if reply, err := pod.Run(t.Context(), []string{"sh", "-c", setup}); err != nil || reply.Exit != 0 {
 		t.Fatal(reply, err)
@@ -176,7 +176,7 @@ func TestLongerThanRequests(t *testing.T) {
 
 // A reader that fails ends the command, and so does a writer.
 func TestBrokenStreams(t *testing.T) {
-	s := shell.New(shell.Options{ID: "broken", Transport: newPod(t, "dash")})
+	s := shell.New(shell.Options{ID: "broken", Transport: newPod(t, shells[0])})
 	broken := errors.New("out of paper")
 	_, err := s.Exec(t.Context(), sandbox.Command{Argv: []string{"cat"}, Stdin: io.MultiReader(strings.NewReader("x"), failing{broken})}, nil, nil)
 	if !errors.Is(err, broken) {
@@ -200,7 +200,7 @@ func (f failing) Write([]byte) (int, error) { return 0, f.err }
 func TestContainerRestarted(t *testing.T) {
 	t.Parallel()
 	restarted := &atomic.Bool{}
-	s := shell.New(shell.Options{ID: "restart", Transport: answering{newPod(t, "dash"), func(stdout []byte) []byte {
+	s := shell.New(shell.Options{ID: "restart", Transport: answering{newPod(t, shells[0]), func(stdout []byte) []byte {
 		if f := bytes.SplitN(stdout, []byte(" "), 4); restarted.Load() && len(f) == 4 {
 			f[2] = append(f[2], '9') // when the first process was started
 			return bytes.Join(f, []byte(" "))

@@ -67,7 +67,7 @@ func TestSlowLine(t *testing.T) {
 
 	t.Run("files from many sandboxes", func(t *testing.T) {
 		t.Parallel()
-		way := slow{newPod(t, "dash"), 6 << 20, new(sync.Mutex)}
+		way := slow{newPod(t, shells[0]), 6 << 20, new(sync.Mutex)}
 		var group sync.WaitGroup
 		for i := range 5 {
 			group.Go(func() {
@@ -92,7 +92,7 @@ func TestSlowLine(t *testing.T) {
 	})
 	t.Run("output", func(t *testing.T) {
 		t.Parallel()
-		s := slow{newPod(t, "dash"), 1 << 20, new(sync.Mutex)}.shell("output")
+		s := slow{newPod(t, shells[0]), 1 << 20, new(sync.Mutex)}.shell("output")
 		var out bytes.Buffer
 		res, err := s.Exec(t.Context(), sandbox.Command{Argv: []string{"sh", "-c", write}}, &out, nil)
 		if err != nil || res.Exit != 0 || out.String() != text {
@@ -101,7 +101,7 @@ func TestSlowLine(t *testing.T) {
 	})
 	t.Run("a file sent", func(t *testing.T) {
 		t.Parallel()
-		s := slow{newPod(t, "dash"), 600 << 10, new(sync.Mutex)}.shell("sent")
+		s := slow{newPod(t, shells[0]), 600 << 10, new(sync.Mutex)}.shell("sent")
 		f := sandbox.File{Name: "f", Mode: 0o644, Size: int64(len(text))}
 		if err := sandbox.Put(t.Context(), sender{s}, f, strings.NewReader(text)); err != nil {
 			t.Fatal(err)
@@ -114,7 +114,7 @@ func TestSlowLine(t *testing.T) {
 
 // A request that gets no answer has a second try, however long the first one took.
 func TestSecondTry(t *testing.T) {
-	f := &faulty{Transport: newPod(t, "dash")}
+	f := &faulty{Transport: newPod(t, shells[0])}
 	s := shell.New(shell.Options{ID: "second", Transport: f})
 	s.Hurry(shell.MaxRun, 0)
 	f.before.Store(1)

@@ -229,7 +229,7 @@ func TestSlowCallIsLeftBehind(t *testing.T) {
 	gate := filepath.Join(t.TempDir(), "gate")
 	beside := make(chan error, 1)
 	go func() {
-		_, err := box.Run(t.Context(), []string{"sh", "-c", `: >"$1.on"; until [ -e "$1" ]; do sleep 0.1; done`, "sh", gate})
+		_, err := box.Run(t.Context(), []string{"sh", "-c", `: >"$1.on"; until [ -e "$1" ] || [ ! -d "${1%/*}" ]; do sleep 0.1; done`, "sh", gate})
 		beside <- err
 	}()
 	for {
