@@ -362,7 +362,7 @@ func enterPod(dir, sh string) error {
 	}
 	// A shell reaps, and the kernel keeps signals from inside away from a first process that does not handle them; dash does
 	// handle INT. What runs in the pod may kill the runtime, which in a real one is the first process.
-	return syscall.Exec("/usr/bin/dash", []string{"dash", "-c", "trap '' INT; while :; do " + podVar + "=serve /pod/runtime; done"},
+	return syscall.Exec("/bin/sh", []string{"sh", "-c", "trap '' INT; while :; do " + podVar + "=serve /pod/runtime; done"},
 		[]string{"PATH=/podbin:/usr/local/bin:/usr/bin:/bin", "HOME=/"})
 }
 
