@@ -268,7 +268,7 @@ END
 }
 
 func TestAttacksOnHelpersAsOrdinaryUser(t *testing.T) {
-	asOrdinaryUser(t, "TestAttack(TracedCommand|Mark|StoppedSend|OwnBinary|ProcessesOnTheirWay|Lease|MemoryOfNobody|SetID|Inotify|LongCommand)")
+	asOrdinaryUser(t, "TestAttack(TracedCommand|Mark|StoppedSend|OwnBinary|ProcessesOnTheirWay|Lease|MemoryOfNobody|SetID|Inotify|LongCommand|LimitsOnTheWay)")
 }
 
 // A file that cannot be opened because of what holds it is the doing of the sandbox.
@@ -332,4 +332,33 @@ END
 	if out != "" || res.Exit != 0 {
 		t.Errorf("%+v: %s", res, out)
 	}
+}
+
+// A command whose limits another one lowers while it is on its way into the sandbox fails, if it does: that is the doing of
+// what runs there, and no error.
+func TestAttackLimitsOnTheWay(t *testing.T) {
+	sb := acquire(t, sandbox.Spec{})
+	attacker(t, sb, `
+import resource
+last = max(pids())
+print("up", flush=True)
+while True:
+    for p in range(last + 1, last + 4):
+        for l in (resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE, resource.RLIMIT_DATA, resource.RLIMIT_NPROC):
+            try:
+                resource.prlimit(p, l, (0, 0))
+                last = max(last, p)
+            except (OSError, ValueError): pass
+`)
+	failed := 0
+	for range 40 {
+		res, err := sb.Exec(context.Background(), sandbox.Command{Argv: []string{"sh"}, Script: []byte("true")}, nil, nil)
+		if err != nil && sandbox.KindOf(err) != sandbox.KindInvalid {
+			t.Fatal(err)
+		}
+		if err != nil || res.Exit != 0 {
+			failed++
+		}
+	}
+	t.Logf("%d commands failed", failed)
 }

@@ -189,7 +189,7 @@ func (b *box) program() (*rawclone.Program, error) {
 	p.ResetSignals(false)
 	p.Call("ignore SIGCHLD", unix.SYS_RT_SIGACTION, int(unix.SIGCHLD), rawclone.Bytes(&ignore), 0, 8)
 	for _, fd := range b.joins {
-		p.Call("join the control group", unix.SYS_WRITE, fd, "0", 1)
+		p.Call(callJoin, unix.SYS_WRITE, fd, "0", 1)
 	}
 	if b.net != nil {
 		p.Call("enter the network namespace", unix.SYS_SETNS, b.net.FD, unix.CLONE_NEWNET)

@@ -35,6 +35,7 @@ func (s *server) exec(seq uint64, req wire.Exec, files []int) (*wire.Ended, erro
 	defer b.users.Done()
 	st := &step{mark: b.newMark()}
 	b.mu.Lock()
+	first := !b.used
 	b.used = true
 	b.mu.Unlock()
 	before, err := b.hits()
@@ -46,7 +47,7 @@ func (s *server) exec(seq uint64, req wire.Exec, files []int) (*wire.Ended, erro
 	c, err := b.startStep(req, st, files)
 	wire.CloseAll(files)
 	if err != nil {
-		return b.notStarted(err, req, before)
+		return b.notStarted(err, req, before, first)
 	}
 	defer c.Close()
 	defer unix.Close(st.pidfd)
@@ -61,7 +62,7 @@ func (s *server) exec(seq uint64, req wire.Exec, files []int) (*wire.Ended, erro
 	delete(b.steps, seq)
 	b.mu.Unlock()
 	if err := c.Failure(); err != nil {
-		return b.notStarted(err, req, before)
+		return b.notStarted(err, req, before, first)
 	}
 	res := &wire.Ended{
 		Status:   int(ws),
@@ -89,12 +90,13 @@ func (s *server) exec(seq uint64, req wire.Exec, files []int) (*wire.Ended, erro
 	return res, nil
 }
 
-// notStarted is how a command ends that did not begin. What a dying sandbox does to it is the sandbox's end.
-func (b *box) notStarted(err error, req wire.Exec, before hits) (*wire.Ended, error) {
+// notStarted is how a command ends that did not begin; first is one before which nothing ran in the sandbox. What a dying
+// sandbox does to it is the sandbox's end.
+func (b *box) notStarted(err error, req wire.Exec, before hits, first bool) (*wire.Ended, error) {
 	if cannotEnter(err) {
 		b.awaitEnd()
 	}
-	err = b.stepError(err, req)
+	err = b.stepError(err, req, first)
 	if b.died() {
 		return &wire.Ended{Status: int(unix.SIGKILL), Died: true, Limit: b.struck(before, true)}, nil
 	}
@@ -203,6 +205,7 @@ func (b *box) startStep(req wire.Exec, st *step, files []int) (*rawclone.Child, 
 const (
 	callChdir = "working directory"
 	callEnter = "enter the sandbox"
+	callJoin  = "join the control group"
 )
 
 // cannotEnter says whether an error is one that a sandbox gives which is gone, or going.
@@ -218,7 +221,7 @@ func (b *box) enter(p *rawclone.Program) {
 	p.Call("oom score", unix.SYS_WRITE, regA, "500", 3).Ignore()
 	// Joining is never refused, also where the group has reached its limit of processes and a fork in it would be.
 	for _, fd := range b.joins {
-		p.Call("join the control group", unix.SYS_WRITE, fd, "0", 1)
+		p.Call(callJoin, unix.SYS_WRITE, fd, "0", 1)
 	}
 	flags := unix.CLONE_NEWNS | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
 	if b.slot.refused == nil {
@@ -265,7 +268,7 @@ func (b *box) script(p *rawclone.Program, content []byte) string {
 const callScript = "write the script"
 
 // stepError gives the failure of a call before the command its kind.
-func (b *box) stepError(err error, req wire.Exec) error {
+func (b *box) stepError(err error, req wire.Exec, first bool) error {
 	e, ok := errors.AsType[*rawclone.Error](err)
 	if !ok {
 		return fmt.Errorf("command: %w", err)
@@ -279,7 +282,8 @@ func (b *box) stepError(err error, req wire.Exec) error {
 		return kinded(sandbox.KindNoSpace, "command: %w", err)
 	case b.isReleased():
 		return kinded(sandbox.KindReleased, "the sandbox was released")
-	case e.Name == callScript || e.Errno == unix.ENOMEM && !cannotEnter(err): // what is in the sandbox may have taken all that there is
+	case !first && e.Name != callJoin && !cannotEnter(err):
+		// What runs in the sandbox may lower the limits of a process that enters it, and may have taken all the memory.
 		return kinded(sandbox.KindInvalid, "command: %w", err)
 	}
 	return fmt.Errorf("command: %w", err)
