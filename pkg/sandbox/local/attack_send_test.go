@@ -5,7 +5,9 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
@@ -93,7 +95,7 @@ func TestAttackSentLink(t *testing.T) {
 }
 
 func TestAttacksOnTransfersAsOrdinaryUser(t *testing.T) {
-	asOrdinaryUser(t, "TestAttack(SentLink|SmallFiles|ExecDuringRelease)")
+	asOrdinaryUser(t, "TestAttack(SentLink|SmallFiles|ExecDuringRelease|ClosedFolders)")
 }
 
 // Files count as memory of the sandbox, however small they are.
@@ -116,5 +118,32 @@ func TestAttackSmallFiles(t *testing.T) {
 	res, err := sb.Exec(ctx, sandbox.Command{Argv: []string{"/usr/bin/python3", "-c", "b = bytearray(20 << 20)"}}, nil, nil)
 	if err != nil || res.Limit != sandbox.LimitOOM {
 		t.Errorf("%+v, %v: 34 MiB of 32", res, err)
+	}
+}
+
+// What the sandbox's user may not reach any more, by its own doing, is received all the same.
+func TestAttackClosedFolders(t *testing.T) {
+	sb := acquire(t, sandbox.Spec{})
+	const script = `mkdir -p out/d/e; echo x > out/d/e/f; ln -s f out/d/e/l; chmod 0 out/d/e/f out/d/e out/d out .`
+	if res, err := sb.Exec(t.Context(), sandbox.Command{Argv: []string{"sh", "-ec", script}}, nil, nil); err != nil || res.Exit != 0 {
+		t.Fatal(res, err)
+	}
+	for _, globs := range [][]string{{"out/**"}, {"/workspace/out/**"}, {"out"}, {"out/d/e/f", "out/d/e/l"}} {
+		r, err := sb.Receive(t.Context(), globs)
+		if err != nil {
+			t.Fatal(globs, err)
+		}
+		var names []string
+		in := tar.NewReader(r)
+		for h, err := in.Next(); err != io.EOF; h, err = in.Next() {
+			if err != nil {
+				t.Fatal(globs, err)
+			}
+			names = append(names, h.Name)
+		}
+		r.Close()
+		if text := strings.Join(names, " "); !strings.Contains(text, "out/d/e/f") || !strings.Contains(text, "out/d/e/l") {
+			t.Errorf("%q: %s", globs, text)
+		}
 	}
 }

@@ -161,6 +161,17 @@ func (s *files) openat(p place, flags uint64) (*os.File, error) {
 // openRead opens a file or folder for reading. What its owner may not read is opened by the spawner, which may.
 func (s *files) openRead(p place, flags uint64) (*os.File, error) {
 	f, err := s.openat(p, unix.O_RDONLY|unix.O_NONBLOCK|flags)
+	return s.orSpawner(p, false, f, err)
+}
+
+// openLook opens whatever is at a place, only to look at it. It may be in folders that their owner may not enter.
+func (s *files) openLook(p place) (*os.File, error) {
+	f, err := s.openat(p, unix.O_PATH)
+	return s.orSpawner(p, true, f, err)
+}
+
+// orSpawner has the spawner open what this process, with this error, may not.
+func (s *files) orSpawner(p place, look bool, f *os.File, err error) (*os.File, error) {
 	if !errors.Is(err, unix.EACCES) {
 		return f, err
 	}
@@ -171,7 +182,7 @@ func (s *files) openRead(p place, flags uint64) (*os.File, error) {
 	if !p.absolute {
 		name = path.Join(sandbox.Workspace[1:], p.path)
 	}
-	_, files, cerr := s.client.call(context.Background(), wire.Request{Open: &wire.Open{ID: s.id, Path: name}})
+	_, files, cerr := s.client.call(context.Background(), wire.Request{Open: &wire.Open{ID: s.id, Path: name, Look: look}})
 	if e, ok := errors.AsType[*wire.Error](cerr); ok && e.Errno != 0 {
 		return nil, &os.PathError{Op: "open", Path: p.path, Err: unix.Errno(e.Errno)}
 	}
@@ -184,7 +195,7 @@ func (s *files) openRead(p place, flags uint64) (*os.File, error) {
 // write adds one entry to the tar.
 func (t *tree) write(out *tar.Writer, name string) error {
 	p := t.found[name]
-	look, err := t.s.openat(p, unix.O_PATH)
+	look, err := t.s.openLook(p)
 	if err != nil {
 		return gone(err)
 	}

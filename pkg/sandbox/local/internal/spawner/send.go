@@ -151,15 +151,19 @@ func (b *box) sendError(err error) error {
 	return kinded(sandbox.KindInvalid, "%w", err)
 }
 
-// open opens a file that the caller may not read by itself.
+// open opens a file that the caller may not open by itself.
 func (s *server) open(req wire.Open) ([]int, error) {
 	b, err := s.find(req.ID)
 	if err != nil {
 		return nil, err
 	}
 	defer b.users.Done()
+	flags := uint64(unix.O_RDONLY | unix.O_NONBLOCK)
+	if req.Look {
+		flags = unix.O_PATH
+	}
 	fd, err := unix.Openat2(b.root, req.Path, &unix.OpenHow{
-		Flags:   unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOFOLLOW | unix.O_CLOEXEC,
+		Flags:   flags | unix.O_NOFOLLOW | unix.O_CLOEXEC,
 		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_SYMLINKS,
 	})
 	if err != nil {

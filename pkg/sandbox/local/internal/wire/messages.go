@@ -124,10 +124,11 @@ const (
 	Chmod
 )
 
-// Open opens a file of a sandbox for reading that its owner may not read. Path is relative to the root. The Reply comes
-// with the file.
+// Open opens a file of a sandbox that its owner may not reach or read. Path is relative to the root. The Reply comes with
+// the file: opened for reading or, with Look, only as what it is (O_PATH).
 type Open struct {
 	ID, Path string
+	Look     bool
 }
 
 // Release takes a sandbox down.
