@@ -77,7 +77,12 @@ func ours(fd int, name string) (*os.File, error) {
 		unix.Close(fd)
 		return nil, err
 	}
-	return os.NewFile(uintptr(fd), name), nil
+	f := os.NewFile(uintptr(fd), name)
+	if err := f.SetDeadline(time.Time{}); err != nil { // it would be read without being waited for
+		f.Close()
+		return nil, fmt.Errorf("%s cannot be waited for (%w): see fs.epoll.max_user_watches, which other programs of this user may have used up", name, err)
+	}
+	return f, nil
 }
 
 func (st *streams) closeTheirs() {
@@ -172,6 +177,9 @@ func (o *output) run() {
 			return
 		}
 		if err != nil {
+			if !errors.Is(err, io.EOF) && !errors.Is(err, os.ErrClosed) && o.err == nil {
+				o.err = err // what is not read is not to look as if it had not been written
+			}
 			return
 		}
 	}
