@@ -98,13 +98,13 @@ func (r *readiness) wait(bg *background) outcome {
 	done := bg.done
 	probing, stop := context.WithCancel(ctx) // until the command ends: then nothing may come of a look that goes on
 	defer stop()
-	go func() {
+	go func(over <-chan struct{}) {
 		select {
 		case <-bg.done:
 			stop()
-		case <-probing.Done():
+		case <-over:
 		}
-	}()
+	}(probing.Done())
 	why := ""
 	for pause := firstLook; ; pause = min(pause*3/2, maxLook) {
 		if r.probe != nil {
