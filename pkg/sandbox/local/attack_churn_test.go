@@ -85,4 +85,4 @@ while True:
 	}
 }
 
-func TestAttackChurnAsOrdinaryUser(t *testing.T) { asOrdinaryUser(t, "TestAttackChurn") }
+func TestAttacksByChurnAsOrdinaryUser(t *testing.T) { asOrdinaryUser(t, "TestAttackChurn") }

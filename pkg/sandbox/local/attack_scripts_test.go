@@ -3,6 +3,7 @@ package local
 import (
 	"bytes"
 	"context"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -12,9 +13,12 @@ import (
 
 // What runs in a sandbox changes neither its own script nor those of commands that come later, whoever it is.
 func TestAttackScripts(t *testing.T) {
-	for name, local := range map[string]sandbox.Local{"host": {}, "rootfs": {Rootfs: "/"}} {
+	for name, local := range map[string]sandbox.Local{"host": {}, "rootfs": {}} {
 		t.Run(name, func(t *testing.T) {
 			if name == "rootfs" {
+				if os.Getenv(withoutVar) != "" {
+					t.Skip("a rootfs folder needs user namespaces")
+				}
 				local.Rootfs = makeRootfs(t)
 			}
 			ctx := context.Background()
