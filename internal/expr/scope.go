@@ -116,7 +116,7 @@ func (k Known) Gate() *Scope {
 func (k Known) base(roots ...string) *Scope {
 	s := &Scope{Names: map[string]*Name{}, Elsewhere: map[string]string{
 		"case":     "case can be used in steps, sandboxes, files, cases.id and cases.where",
-		"vars":     "vars cannot be used here",
+		"vars":     "vars can be used in steps, sandboxes, files and cases",
 		"env":      "env can be used in steps, but for their names",
 		"secrets":  "secrets can only be used in the env of a step",
 		"steps":    "steps can be used in steps, but for their names, and in gates",

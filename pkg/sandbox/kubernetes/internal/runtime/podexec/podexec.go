@@ -18,6 +18,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/exec"
 
@@ -132,6 +133,9 @@ func (t *Transport) exec(ctx context.Context, op string, argv []string, stdin io
 
 	container := t.container()
 	a, err := t.client.stream(ctx, t.request(container, argv), stdin)
+	if a.refused != nil && apierrors.IsUnauthorized(a.refused) { // after which a credential plugin is asked again
+		a, err = t.client.stream(ctx, t.request(container, argv), stdin)
+	}
 	if container == "" && unnamed(a.refused) {
 		if container, err = t.find(ctx, op); err != nil {
 			return answer{}, err

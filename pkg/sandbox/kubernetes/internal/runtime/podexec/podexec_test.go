@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -136,6 +137,23 @@ func TestUploadThatStandsStill(t *testing.T) {
 	_, err := box.Upload(t.Context(), "p", make([]byte, shell.MaxPart))
 	if noAnswer(t, err); !errors.Is(err, errStill) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// Credentials that end in mid-run end nothing: the first 401 has them renewed.
+func TestTokenExpiresMeanwhile(t *testing.T) {
+	s := serve(t)
+	var first atomic.Pointer[http.Request]
+	s.refuse = func(r *http.Request, _ bool) *metav1.Status {
+		first.CompareAndSwap(nil, r)
+		if first.Load() == r {
+			return &metav1.Status{Code: http.StatusUnauthorized, Reason: metav1.StatusReasonUnauthorized}
+		}
+		return nil
+	}
+	r, err := s.transport(Target{}).Run(t.Context(), []string{"echo", "x"})
+	if err != nil || string(r.Stdout) != "x\n" || first.Load() == nil {
+		t.Errorf("%+v, %v", r, err)
 	}
 }
 
