@@ -58,7 +58,7 @@ func (f *fetcher) all(ctx context.Context, paths []string) (map[string]check.Fet
 			next.winding.add(at, asked...)
 		}
 	}
-	for n := 0; n < maxLinks; n++ {
+	for range maxLinks {
 		if err := f.straighten(ctx, next, absent, got); err != nil {
 			return nil, err
 		}
