@@ -94,8 +94,9 @@ func TestModes(t *testing.T) {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
 			w := w.in(t)
-			args := append(m.flags(), runtimesRecipe(t, "python", "python"), absolute(t, "recipes/files.yaml"), "--warmpool", "python", "-j", "1")
-			w.start(args...).ends(0).verdict("passed", "")
+			w.start(append(m.flags(), runtimesRecipe(t, "python", "python"))...).ends(0).verdict("passed", "")
+			files := []string{absolute(t, "recipes/files.yaml"), "--set", "large=3000000", "--warmpool", "python"}
+			w.start(append(m.flags(), files...)...).ends(0).verdict("passed", "")
 		})
 	}
 }
