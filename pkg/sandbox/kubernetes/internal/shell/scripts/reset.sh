@@ -11,21 +11,29 @@ for c in find grep rm sleep; do
 	}
 done
 cd /
-kall
 {
-	for d in ${W:+"$W"} "$S/tmp" "$S/x"; do
-		[ -d "$d" ] || mkdir -p "$d"
-		chmod u+rwx "$d"
-		find "$d" ! -path "$d" -exec rm -rf {} +
-		[ "$(ls -A "$d")" ] || continue
-		find "$d" -type d ! -perm -700 -exec chmod u+rwx {} \; -exec find {} -type d -exec chmod u+rwx {} \;
-		find "$d" ! -path "$d" -exec rm -rf {} +
+	# A start that was under way when the epoch was closed may come through until the second kill, and write.
+	for round in 1 2 3; do
+		kall
+		for d in ${W:+"$W"} "$S/tmp" "$S/x"; do
+			[ -d "$d" ] || mkdir -p "$d"
+			chmod u+rwx "$d"
+			find "$d" ! -path "$d" -exec rm -rf {} +
+			[ "$(ls -A "$d")" ] || continue
+			find "$d" -type d ! -perm -700 -exec chmod u+rwx {} \; -exec find {} -type d -exec chmod u+rwx {} \;
+			find "$d" ! -path "$d" -exec rm -rf {} +
+		done
+		kall
+		full=
+		for d in ${W:+"$W"} "$S/tmp" "$S/x"; do
+			[ ! "$(ls -A "$d")" ] || full=1
+		done
+		[ "$full" ] || break
 	done
 	rm -rf "$S/parts" /app/sbx-????????????????-*
 	for b in "$TMPDIR" /tmp /var/tmp /dev/shm "$HOME"; do
 		rm -rf "${b%/}/.sbxrun-files" "${b%/}/.sbxrun/parts"
 	done
-	kall
 } 2>/dev/null
 x=
 [ "$h" = 0 ] || x="$h processes cannot be killed"
