@@ -82,7 +82,7 @@ func ends(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: ends STATUS")
 	}
 	p := of(ts)
-	timer := time.AfterFunc(time.Minute, func() { _ = p.cmd.Process.Signal(syscall.SIGQUIT) })
+	timer := time.AfterFunc(5*time.Minute, func() { _ = p.cmd.Process.Signal(syscall.SIGQUIT) })
 	_ = p.cmd.Wait()
 	timer.Stop()
 	fmt.Fprint(ts.Stdout(), p.stdout.String())
