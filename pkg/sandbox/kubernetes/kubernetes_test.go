@@ -85,6 +85,22 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
+// The ports that tell the container of a runtime from those beside it.
+func TestRuntimePorts(t *testing.T) {
+	for _, test := range []struct {
+		spec sandbox.Cluster
+		want []int
+	}{
+		{sandbox.Cluster{}, []int{8888, 9090}},
+		{sandbox.Cluster{Port: 80}, []int{80}},
+		{sandbox.Cluster{Runtime: runtimeExec, Port: 80}, nil},
+	} {
+		if got := runtimePorts(test.spec); !slices.Equal(got, test.want) {
+			t.Errorf("%+v: %v, want %v", test.spec, got, test.want)
+		}
+	}
+}
+
 // What doctor asks for, deploy/rbac gives.
 func TestShippedRights(t *testing.T) {
 	given := map[string]bool{}

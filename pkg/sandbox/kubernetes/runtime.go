@@ -27,9 +27,12 @@ const (
 	runtimeExec     = detect.Exec
 )
 
-// runtimePorts are where the runtime of a sandbox may listen.
+// runtimePorts are where the runtime of a sandbox may listen; exec does not, and runs in the container that pods/exec takes.
 func runtimePorts(spec sandbox.Cluster) []int {
-	if spec.Port != 0 {
+	switch {
+	case spec.Runtime == runtimeExec:
+		return nil
+	case spec.Port != 0:
 		return []int{spec.Port}
 	}
 	return []int{python.Port, sandboxd.DefaultPort}
