@@ -4,6 +4,7 @@ import (
 	"debug/elf"
 	"encoding/binary"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -18,16 +19,21 @@ func TestX32(t *testing.T) {
 	}
 }
 
-// The kernel ends programs that use another ABI's calls.
+// The kernel ends programs that use another ABI's calls. Some have no such calls at all (virtual machines without hardware
+// support answer int 0x80 with a fault): there a program ends of them without the filter as well.
 func TestForeignCallsKill(t *testing.T) {
 	for name, code := range map[string][]byte{
 		"int 0x80": {0xb8, 20, 0, 0, 0, 0xcd, 0x80},                 // mov eax, getpid; int 0x80
 		"x32":      {0xb8, unix.SYS_GETPID, 0, 0, 0x40, 0x0f, 0x05}, // mov eax, x32|getpid; syscall
 	} {
 		t.Run(name, func(t *testing.T) {
-			path := writeProgram(t, code)
-			if ws := runChild(t, "exec:"+path); !ws.Signaled() || ws.Signal() != unix.SIGSYS {
-				t.Errorf("ended with %#x, want SIGSYS", ws)
+			path, want := writeProgram(t, code), unix.SIGSYS
+			if free := run(t, exec.Command(path)); free.Signaled() {
+				want = free.Signal()
+				t.Logf("this kernel has no such calls: %v without the filter", want)
+			}
+			if ws := runChild(t, "exec:"+path); !ws.Signaled() || ws.Signal() != want {
+				t.Errorf("ended with %#x, want %v", ws, want)
 			}
 		})
 	}

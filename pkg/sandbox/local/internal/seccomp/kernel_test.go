@@ -32,6 +32,11 @@ func runChild(t *testing.T, job string) syscall.WaitStatus {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), childVar+"="+job)
+	return run(t, cmd)
+}
+
+func run(t *testing.T, cmd *exec.Cmd) syscall.WaitStatus {
+	t.Helper()
 	cmd.Stderr = t.Output()
 	err := cmd.Run()
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
