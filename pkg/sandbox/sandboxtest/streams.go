@@ -107,7 +107,7 @@ func (s *suite) flat(t *testing.T, f func()) {
 		f()
 		return
 	}
-	const most = 24 << 20
+	const most = 32 << 20
 	heap := func() int64 {
 		runtime.GC()
 		sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}

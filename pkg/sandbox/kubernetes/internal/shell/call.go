@@ -29,21 +29,30 @@ func (s *Shell) call(ctx context.Context, name string, args ...string) (answer, 
 		a, err = s.request(ctx, name, args)
 		return err
 	})
-	return s.understand(name, a, err)
+	return s.understand(a, err)
 }
 
-// ask makes a request whose answer carries data, up to size bytes of it: each try has arguments of its own.
-func (s *Shell) ask(ctx context.Context, name string, args func(size int64) []string) (answer, error) {
+// ask makes a request whose answer carries data, up to size bytes of it: each try has arguments of its own. It is made again
+// for as long as the sandbox gives no answer and somebody wants one.
+func (s *Shell) ask(ctx context.Context, name string, wanted func() bool, args func(size int64) []string) (answer, error) {
 	var a answer
 	err := s.persist(ctx, s.runLimit(), func(ctx context.Context) (err error) {
 		size, began := s.window.size(), time.Now()
 		a, err = s.request(ctx, name, args(size))
+		if err != nil && !wanted() {
+			return errUnwanted
+		}
 		a.asked = size
 		s.window.learn(size, int64(a.size), time.Since(began), s.limit, err)
 		return err
 	})
-	return s.understand(name, a, err)
+	return s.understand(a, err)
 }
+
+// errUnwanted ends the tries of a request that nobody waits for any more.
+var errUnwanted = &sandbox.Error{Kind: sandbox.KindInternal, Err: errors.New("the answer is not wanted any more")}
+
+func always() bool { return true }
 
 // runLimit is MaxRun, and half of it more for the way to where it begins.
 func (s *Shell) runLimit() time.Duration { return s.limit + s.limit/2 }
@@ -67,7 +76,7 @@ func (s *Shell) request(ctx context.Context, name string, args []string) (answer
 }
 
 // understand says what an answer means for every kind of request.
-func (s *Shell) understand(name string, a answer, err error) (answer, error) {
+func (s *Shell) understand(a answer, err error) (answer, error) {
 	switch {
 	case err != nil:
 		return answer{}, err
@@ -76,7 +85,7 @@ func (s *Shell) understand(name string, a answer, err error) (answer, error) {
 	case a.state == stateFail:
 		return answer{}, problem(sandbox.KindNoSpace, "%s", cut(a.text))
 	}
-	s.work(name, a)
+	s.work(a)
 	return a, nil
 }
 

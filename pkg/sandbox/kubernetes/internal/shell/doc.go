@@ -8,12 +8,13 @@
 // folder scripts. Every answer is text:
 //
 //	sbx1 NUMBER BOOT STATE [TEXT]     NUMBER as in the request; BOOT: when the container's first process was started
-//	1 BLOCK                           then base64: stdout from BLOCK (of 4096 bytes) on
-//	2 BLOCK                           the same of stderr
+//	1 BLOCK [SKIP]                    then base64: what stdout's file has from BLOCK (of 4096 bytes) on; SKIP bytes at its start are no output
+//	1= LENGTH                         then so many bytes: all of stdout, as text
+//	2 BLOCK [SKIP], 2= LENGTH         the same of stderr
 //	.                                 the end, without which an answer counts as none
 //
-//	start   starts a command and waits for its end, or its first output; carries both: a short command is one request
-//	poll    waits for more output, or the end
+//	start   starts a command and waits for its end; a short command is one request
+//	poll    waits for more output, or the end; the first one brings the command its keeper
 //	feed    gives a part of stdin; waits until the part before it has been read
 //	kill    sends a signal to all that a command started; a command that has not started never will
 //	read    a part of a file, made readable for that time where only its mode forbids it
@@ -21,9 +22,9 @@
 //	reset   kills and removes everything
 //	probe   says what there is
 //
-// All of them may be sent again: a request that gets no answer is, for 75 s and once at least, with growing pauses. start is a mkdir of the
-// command's folder, and only who makes it starts the command; parts of stdin are numbered; output is asked for by place; the
-// folder stays, empty, when its command is over; an epoch, part of each command's id, is closed by a reset, after which
+// All of them may be sent again: a request that gets no answer is, for 75 s and once at least, with growing pauses. start makes the
+// command's file, and only who makes it starts the command; parts of stdin are numbered; output is asked for by place; the
+// file stays when its command is over; an epoch, part of each command's id, is closed by a reset, after which
 // requests with it are refused. So a command is carried out once at most, whatever is lost, late or repeated on the way. A
 // BOOT that has changed says that the container was started anew: what ran in it is over, and the Shell is.
 //
@@ -40,29 +41,40 @@
 //	w          the path of the workspace: the preferred one, or work in this folder
 //	tmp        $TMPDIR of commands
 //	over-E     epoch E is closed
-//	x/ID       a command:
-//	  spec     variables, environment and arguments, as a script for the supervisor; sup: the supervisor itself
-//	  script   Command.Script
-//	  in       stdin, if it came whole; i1, i2...: parts of it; eof: the number of the last; fed: of the last that was read
-//	  p0 p1 p2 pipes for stdin, stdout, stderr
-//	  1 2      what came out of them
-//	  pid      the supervisor's process and when it was started; main: the command's
-//	  why      the first reason to kill it: timeout, output, disk, kill; stop: the end of its grace
-//	  rc       exists once the main process has ended
-//	  end      STATUS SIGNAL WHY HUNDREDTHS OOM: how
-//	  room     is given up for why and end where a disk is full
+//	x/ID       a command: the process that watches it, and when that was started; empty until the supervisor is up
+//	x/ID.spec  variables, environment and arguments, as a script for the supervisor
+//	  .script  Command.Script
+//	  .in      stdin, if it came whole; i1, i2...: parts of it; eof: the number of the last; fed: of the last that was read; p0: its pipe
+//	  .t       for the keeper: when the command was started, its limits
+//	  .main    the main process
+//	  .k       exists once it is settled who copies the output; up: the keeper does
+//	  .1 .2    what came out of stdout and stderr; z1 z2: their sizes, where the supervisor copied them
+//	  .why     the first reason to kill it: timeout, output, disk, kill; stop: the end of its grace
+//	  .rc      how the main process ended: STATUS SIGNAL HUNDREDTHS OOM
+//	  .end     STATUS SIGNAL WHY HUNDREDTHS OOM: how the command did
+//	  .room    is given up for why, rc and end where a disk is full
 //
-// Files of commands that are over go with a later start. A command's output lies there until then.
+// Files of commands that are over, but for x/ID, go with a later start. A command's output lies there until then.
 //
 // # A command
 //
-// start runs the supervisor in the foreground of a subshell, in a session of its own: so no signal is ignored in it, as it
-// would be with `&`. A command that is not over within the wait has the subshell killed, and goes on by itself. The
-// supervisor opens the pipes, puts a `cat` at each, a watchdog beside them, and runs the command in the foreground; with the
-// end of the main process everything that is in the pipes is copied (the cats sleep, or have ended), and what holds the pipes
-// then still has a reader, but is not waited for. stdout and stderr are pipes and not the files themselves, since
-// `> /dev/stderr` would cut a file; RLIMIT_FSIZE of the cats makes the output limit exact to 512 bytes however fast a
-// command writes, and it is blocked, not signalled, until it is killed.
+// Processes are what a command costs, so a short one has few. start forks the supervisor, which makes two pipes, runs the
+// command in its foreground (with & it would ignore signals), copies what is in the pipes into the files, and is over; start
+// answers. A command that is not over when the client looks after it, with a poll, gets a keeper: a process in a session of
+// its own that opens the supervisor's pipes through /proc, puts a cat at each, enforces the limits, ends the wait of start by
+// killing it, and writes the record of the end. The supervisor then only says how the main process ended. Who of the two
+// copies the output is settled by a file that can be made once. A command with a short time limit, or with stdin that
+// comes in parts, has a keeper from its start on.
+//
+// With the end of the main process everything that is in the pipes is copied, and what holds the pipes then still has a
+// reader, but is not waited for. The supervisor has a line in each pipe from the beginning, so that one read gets all and
+// waits for nobody; the keeper waits until its cats sleep, or have ended. stdout and stderr are pipes and not the files
+// themselves, since `> /dev/stderr` would cut a file; RLIMIT_FSIZE of the copies makes the output limit exact to 512 bytes
+// however fast a command writes, and it is blocked, not signalled, until it is killed.
+//
+// The supervisor is in the process group of the request, and so is the command if no more is in it than that; else the
+// command has a session of its own. It does not heed HUP, INT and TERM. KILL, sent by the command to its whole group, ends
+// both: what a command without a keeper wrote before is lost then.
 //
 // Everything that a command starts carries a mark: a soft RLIMIT_RSS of its own, which the kernel does not enforce, children
 // inherit through fork, exec and setsid, and /proc shows. A kill signals what has the mark, the main process, and their

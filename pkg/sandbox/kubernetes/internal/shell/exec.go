@@ -22,7 +22,10 @@ const (
 	transferRate = 8 << 10
 	// killPatience bounds how long a cancelled call waits for the kill of its command.
 	killPatience = 15 * time.Second
-	// upPatience is how long a lock may be taken by a command whose supervisor is not up.
+	// preciseLimit is the time limit below which a command has a keeper from its start on.
+	preciseLimit = 3 * time.Second
+	// upPatience is how long a lock may be taken by a command whose supervisor is not up, and how long a start may be on
+	// its way.
 	upPatience = 15 * time.Second
 )
 
@@ -92,6 +95,7 @@ type run struct {
 
 	spec, in, part, script string // payloads
 
+	kept     bool     // it has a keeper in the sandbox
 	left     sync.Map // uploaded payloads that the sandbox has not taken yet
 	stopping atomic.Bool
 	killed   sandbox.Limit // killed from here, for this limit
@@ -100,7 +104,7 @@ type run struct {
 
 // prepare makes the payloads. What does not fit into one request is uploaded.
 func (r *run) prepare(ctx context.Context) error {
-	room := MaxArgv - 2<<10 - len(script("start")) - len(script("supervise")) // for all payloads together
+	room := MaxArgv - 2<<10 - len(script("start")) - len(script("supervise")) - len(script("keep")) // for all payloads together
 	pack := func(what string, data []byte) (string, error) {
 		if p := payload(data); len(p) <= room {
 			room -= len(p)
@@ -241,39 +245,128 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
+// start starts the command and waits for its end. What takes longer gets a keeper, and then the answer is of its first output.
 func (r *run) start(ctx context.Context) (answer, error) {
 	wait, done := r.s.wait()
 	defer done()
+	ctx, cancel := context.WithCancel(ctx)
+	var group sync.WaitGroup
+	defer group.Wait()
+	defer cancel()
+	ask := func(request func() (answer, error)) <-chan reply {
+		c := make(chan reply, 1)
+		group.Go(func() {
+			a, err := request()
+			c <- reply{a, err}
+		})
+		return c
+	}
+	keeper := ""
+	if r.part != "" || wait < longWait || r.cmd.Timeout > 0 && r.cmd.Timeout < preciseLimit {
+		keeper = script("keep")
+		r.kept = true
+	}
+	// While a poll looks after the command, its keeper has ended the start: that is not repeated.
+	var looking atomic.Bool
+	launch := func() <-chan reply {
+		return ask(func() (answer, error) {
+			return r.request(ctx, keeper, wait, func() bool { return !looking.Load() })
+		})
+	}
+	began := time.Now()
+	started := launch()
+	var looked <-chan reply
+	look := time.NewTimer(r.s.quick.wait())
+	defer look.Stop()
+	if r.kept {
+		look.Stop()
+	}
+	for {
+		select {
+		case a := <-started:
+			unwanted := errors.Is(a.err, errUnwanted)
+			if unwanted && looked == nil {
+				started = launch()
+				continue
+			}
+			if unwanted || looked != nil && a.err == nil && (a.state == stateRun || a.state == stateNew) {
+				started = nil
+				continue
+			}
+			if a.err == nil && a.state == stateEnd {
+				r.s.quick.learn(time.Since(began), a.text)
+			}
+			r.take(a)
+			return a.answer, a.err
+		case <-look.C:
+			looking.Store(true)
+			looked = ask(func() (answer, error) { return r.poll(ctx, wait) })
+		case a := <-looked:
+			// Its start is on its way; or what it started has removed what says that it did.
+			if a.err == nil && (a.state == stateNone || a.state == stateNew) && time.Since(began) < upPatience {
+				looking.Store(false)
+				looked = nil
+				look.Reset(100 * time.Millisecond)
+				if started == nil {
+					started = launch()
+				}
+				continue
+			}
+			r.take(a)
+			return a.answer, a.err
+		}
+	}
+}
+
+// reply is what came of a request.
+type reply struct {
+	answer
+	err error
+}
+
+// take notes that the sandbox has what was uploaded for the start.
+func (r *run) take(a reply) {
+	if a.err != nil || a.state == stateOver || a.state == stateNone {
+		return
+	}
+	for _, p := range []string{r.spec, r.in, r.part, r.script} {
+		r.left.Delete(p)
+	}
+}
+
+// request makes the request that starts the command, for as long as it is wanted.
+func (r *run) request(ctx context.Context, keeper string, wait time.Duration, wanted func() bool) (answer, error) {
 	finished, now := r.s.takeFinished()
 	clean := ""
 	if now {
 		clean = "1"
 	}
-	a, err := r.s.ask(ctx, "start", func(size int64) []string {
+	return r.s.ask(ctx, "start", wanted, func(size int64) []string {
 		args := []string{r.id, script("supervise"), number(hundredths(wait))}
 		for _, o := range r.outs {
 			_, blocks := o.ask(size)
 			args = append(args, number(blocks))
 		}
-		return append(append(args, r.spec, r.in, r.part, r.script, clean), finished...)
+		return append(append(args, r.spec, r.in, r.part, r.script, keeper, clean), finished...)
 	})
-	if err == nil && a.state != stateOver {
-		for _, p := range []string{r.spec, r.in, r.part, r.script} {
-			r.left.Delete(p)
-		}
-	}
-	return a, err
 }
 
+// poll waits for more output, or the end. The first one brings the command its keeper.
 func (r *run) poll(ctx context.Context, wait time.Duration) (answer, error) {
-	return r.s.ask(ctx, "poll", func(size int64) []string {
+	keeper := ""
+	if !r.kept {
+		keeper = script("keep")
+	}
+	a, err := r.s.ask(ctx, "poll", always, func(size int64) []string {
 		args := []string{r.id, number(hundredths(wait)), number(r.outs[0].size()), number(r.outs[1].size())}
 		for _, o := range r.outs {
 			first, blocks := o.ask(size)
 			args = append(args, number(first), number(blocks))
 		}
-		return args
+		return append(args, keeper)
 	})
+	r.kept = r.kept || err == nil && a.state == stateRun
+	return a, err
 }
 
 // kill sends a signal to all that the command started. A command that has not started never will.

@@ -63,7 +63,7 @@ func (f *faulty) Run(ctx context.Context, argv []string) (shell.Reply, error) {
 		return shell.Reply{}, errLost
 	}
 	if f.take(&f.garbled) {
-		reply.Stdout = reply.Stdout[:rand.N(len(reply.Stdout))]
+		reply.Stdout = reply.Stdout[:rand.N(len(reply.Stdout)+1)]
 	}
 	return reply, err
 }

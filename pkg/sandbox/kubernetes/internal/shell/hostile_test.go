@@ -19,8 +19,8 @@ import (
 	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/shell"
 )
 
-// mine is the folder of the command that runs it.
-const mine = `d=$(ls -td /tmp/.sbxrun/x/*/ | head -1); `
+// mine is how the files of the command that runs it begin.
+const mine = `d=$(ls -t /tmp/.sbxrun/x/*.main | head -1); d=${d%.main}; `
 
 // What runs in a sandbox can spoil its own result, and neither hold Exec up nor get more out than its limits.
 func TestHostile(t *testing.T) {
@@ -30,17 +30,17 @@ func TestHostile(t *testing.T) {
 		script string
 		check  func(sandbox.Result) bool
 	}{
-		"supervisor killed":    {`kill -9 $(cut -d" " -f1 ${d}pid); ` + forever, func(r sandbox.Result) bool { return r.Signal == 9 }},
+		"supervisor killed":    {`kill -9 $(cut -d" " -f1 $d); ` + forever, func(r sandbox.Result) bool { return r.Signal == 9 }},
 		"everything killed":    {"kill -9 -1; " + forever, func(r sandbox.Result) bool { return r.Signal == 9 }},
-		"folder removed":       {`rm -rf $d; ` + forever, func(r sandbox.Result) bool { return r.Exit != 0 }},
+		"files removed":        {`rm -f $d $d.*; ` + forever, func(r sandbox.Result) bool { return r.Exit != 0 }},
 		"state folder removed": {`rm -rf /tmp/.sbxrun; ` + forever, func(r sandbox.Result) bool { return r.Exit != 0 }},
-		"end forged":           {`echo "0 0 - 99999999999 0 ." > ${d}end; ` + forever, func(r sandbox.Result) bool { return r.Duration < time.Minute }},
-		"end nonsense":         {`head -c 1000000 /dev/zero | tr '\0' x > ${d}end; ` + forever, func(r sandbox.Result) bool { return r.Exit == 137 }},
-		"end many lines":       {`yes "sbx1 9 9 end 0 0 - 0 0 ." | head -c 100000 > ${d}end; ` + forever, func(r sandbox.Result) bool { return r.Exit == 137 }},
-		"output endless":       {`rm ${d}1; ln -s /dev/zero ${d}1; ` + forever, func(r sandbox.Result) bool { return r.Exit != 0 }},
-		"output a folder":      {`rm ${d}1; mkdir ${d}1; exit 3`, func(r sandbox.Result) bool { return r.Exit == 3 }},
-		"output cut":           {`echo something; sleep 0.5; : > ${d}1; exit 3`, func(r sandbox.Result) bool { return r.Exit == 3 }},
-		"watchdog killed":      {`p=$(cut -d" " -f1 ${d}pid); for f in /proc/[0-9]*; do set -- $(cat $f/stat 2>/dev/null); [ "$4" = $p ] && [ $1 != $$ ] && kill -9 $1; done; ` + forever, func(r sandbox.Result) bool { return r.Exit != 0 }},
+		"end forged":           {`echo "0 0 - 99999999999 0 ." > $d.end; ` + forever, func(r sandbox.Result) bool { return r.Duration < time.Minute }},
+		"end nonsense":         {`head -c 1000000 /dev/zero | tr '\0' x > $d.end; ` + forever, func(r sandbox.Result) bool { return r.Exit == 137 }},
+		"end many lines":       {`yes "sbx1 9 9 end 0 0 - 0 0 ." | head -c 100000 > $d.end; ` + forever, func(r sandbox.Result) bool { return r.Exit == 137 }},
+		"output endless":       {`rm $d.1; ln -s /dev/zero $d.1; ` + forever, func(r sandbox.Result) bool { return r.Exit != 0 }},
+		"output a folder":      {`rm $d.1; mkdir $d.1; exit 3`, func(r sandbox.Result) bool { return r.Exit == 3 }},
+		"output cut":           {`echo something; sleep 0.5; : > $d.1; exit 3`, func(r sandbox.Result) bool { return r.Exit == 3 }},
+		"watchdog killed":      {`p=$(cut -d" " -f1 $d); for f in /proc/[0-9]*; do set -- $(cat $f/stat 2>/dev/null); [ "$4" = $p ] && [ $1 != $$ ] && kill -9 $1; done; ` + forever, func(r sandbox.Result) bool { return r.Exit != 0 }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -72,7 +72,7 @@ func TestNothingOutlastsKill(t *testing.T) {
 		want   sandbox.Result
 	}{
 		"supervisor stopped": {sandbox.Command{
-			Argv: []string{"sh", "-c", mine + "kill -STOP $(cut -d' ' -f1 ${d}pid); echo held; sleep 1000"}, Grace: time.Second,
+			Argv: []string{"sh", "-c", mine + "kill -STOP $(cut -d' ' -f1 $d); echo held; sleep 1000"}, Grace: time.Second,
 		}, nil, sandbox.Result{Exit: 137, Signal: 9, Stopped: true}},
 		"runs for ever":   {sandbox.Command{Argv: []string{"x"}, Grace: time.Second}, running, sandbox.Result{Exit: 137, Signal: 9, Stopped: true}},
 		"writes for ever": {sandbox.Command{Argv: []string{"x"}, OutputLimit: 1}, running, sandbox.Result{Exit: 137, Signal: 9, Limit: sandbox.LimitOutput}},
@@ -205,7 +205,7 @@ func TestFloodIsBounded(t *testing.T) {
 			if err != nil || res.Limit != sandbox.LimitOutput {
 				t.Fatalf("%+v, %v", res, err)
 			}
-			out := dump(t, s, "wc -c /tmp/.sbxrun/x/*/1 /tmp/.sbxrun/x/*/2 | sort -n | tail -2 | head -1")
+			out := dump(t, s, "wc -c /tmp/.sbxrun/x/*.1 /tmp/.sbxrun/x/*.2 | sort -n | tail -2 | head -1")
 			var n int
 			if _, err := fmt.Sscan(out, &n); err != nil || n <= limit/2 || n > limit+1024 {
 				t.Errorf("the larger file has %q bytes, want about %d: %v", strings.TrimSpace(out), limit, err)

@@ -41,7 +41,7 @@ func (o *output) size() int64 {
 // take passes on what is new in a part of an answer of so many bytes. A part with a gap before it, or a longer one, is not
 // the one that was asked for.
 func (o *output) take(p part, size int64) {
-	start := p.block * block
+	start := p.start
 	o.more = false
 	if o.unwanted() || start > o.seen || start+int64(len(p.data)) <= o.seen || int64(len(p.data)) > size/2 {
 		return

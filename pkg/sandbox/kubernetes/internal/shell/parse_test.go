@@ -18,11 +18,16 @@ func TestParse(t *testing.T) {
 		t.Error("padding in the middle is accepted")
 	}
 	a, err := parse([]byte("sbx1 7 123 end 0 0 - 12 0 .\n1 2\n"+b64([]byte("out"))+"\n2 0\n"+b64([]byte("error!"))[:4]+"\n"+b64([]byte("error!"))[4:]+"\nfed 3\n.\n"), "7")
-	if err != nil || a.state != stateEnd || a.text != "0 0 - 12 0 ." || a.boot != "123" || a.parts[1].block != 2 ||
+	if err != nil || a.state != stateEnd || a.text != "0 0 - 12 0 ." || a.boot != "123" || a.parts[1].start != 2*block ||
 		string(a.parts[1].data) != "out" || string(a.parts[2].data) != "error!" || fed(a) != 3 || a.size != 9 {
 		t.Errorf("%+v, %v", a, err)
 	}
+	a, err = parse([]byte("sbx1 7 123 end 0 0 - 12 0 .\n1= 7\ntwo\n.\n!\n2 0 2\n"+b64([]byte("x\nerr"))+"\n.\n"), "7")
+	if err != nil || string(a.parts[1].data) != "two\n.\n!" || a.parts[1].start != 0 || string(a.parts[2].data) != "x\nerr" || a.parts[2].start != -2 {
+		t.Errorf("%+v, %v", a, err)
+	}
 	for name, text := range map[string]string{
+		"text cut": "sbx1 7 1 run\n1= 10\nab\n.\n", "text of less than nothing": "sbx1 7 1 run\n1= -1\nab\n.\n", "skips much": "sbx1 7 1 run\n1 0 5000\nYWJj\n.\n",
 		"empty": "", "another number": "sbx1 8 1 run\n.\n", "cut": "sbx1 7 1 run\n", "cut in data": "sbx1 7 1 run\n1 0\nYWJj\n",
 		"not ours": "Failed to execute command: no\n", "no state": "sbx1 7 1\n.\n", "no base64": "sbx1 7 1 run\n1 0\n!!!!\n.\n",
 		"negative": "sbx1 7 1 run\n1 -1\nYWJj\n.\n", "huge": "sbx1 7 1 run\n1 9999999999999999999\nYWJj\n.\n",
@@ -51,13 +56,14 @@ func TestParseEnd(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte("sbx1 7 123 end 0 0 - 12 0 .\n1 2\nYWJj\n2 0\nYWJj\nfed 3\n.\n"))
 	f.Add([]byte("sbx1 7 0 run\n.\n"))
+	f.Add([]byte("sbx1 7 123 end 0 0 - 12 0 .\n1= 3\nabc\n2 0 2\nYWJj\n.\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		length := len(text)
 		a, err := parse(text, "7")
 		if err != nil {
 			return
 		}
-		if a.size > length || len(a.lines) > length || a.parts[1].block < 0 || a.parts[2].block < 0 {
+		if a.size > length || len(a.lines) > length || a.parts[1].start < -block || a.parts[2].start < -block {
 			t.Errorf("%d bytes became %+v", length, a)
 		}
 		var out bytes.Buffer

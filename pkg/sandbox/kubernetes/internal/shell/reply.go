@@ -39,7 +39,7 @@ type answer struct {
 
 // part is some output of a stream.
 type part struct {
-	block int64 // where it starts, in blocks
+	start int64 // the place of its first byte in the stream, or a place before the stream
 	data  []byte
 }
 
@@ -74,22 +74,48 @@ func parse(stdout []byte, number string) (a answer, err error) {
 		}
 		name, arg, spaced := strings.Cut(string(line[:min(len(line), 100)]), " ")
 		stream := strings.IndexByte("12", (name + " ")[0]) + 1
-		if !spaced || stream == 0 || len(name) != 1 {
+		if !spaced || stream == 0 || name[1:] != "" && name[1:] != "=" {
 			if len(a.lines) == 1000 {
 				return garbled("it has too many lines")
 			}
 			a.lines = append(a.lines, string(line[:min(len(line), 4096)]))
 			continue
 		}
-		if a.parts[stream].block, err = strconv.ParseInt(arg, 10, 64); err != nil || a.parts[stream].block < 0 || a.parts[stream].block > 1<<50 {
-			return garbled("it has no place for its data")
+		p := &a.parts[stream]
+		if name[1:] == "=" {
+			n, err := strconv.Atoi(arg)
+			if err != nil || n < 0 || n >= len(rest) {
+				return garbled("it has less data than it says")
+			}
+			p.data, rest = rest[:n], rest[n+1:]
+			a.size += n
+			continue
 		}
-		if a.parts[stream].data, rest, err = decode(rest); err != nil {
+		if p.start, err = place(arg); err != nil {
+			return garbled(err.Error())
+		}
+		if p.data, rest, err = decode(rest); err != nil {
 			return garbled(err.Error())
 		}
 		a.size += len(a.parts[stream].data)
 	}
 	return garbled("it has no end")
+}
+
+// place reads "BLOCK", or "BLOCK SKIP" of a file whose first bytes belong to no stream.
+func place(text string) (int64, error) {
+	text, skipped, _ := strings.Cut(text, " ")
+	b, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || b < 0 || b > 1<<50 {
+		return 0, errors.New("it has no place for its data")
+	}
+	skip := int64(0)
+	if skipped != "" {
+		if skip, err = strconv.ParseInt(skipped, 10, 64); err != nil || skip < 0 || skip > block {
+			return 0, errors.New("it has no place for its data")
+		}
+	}
+	return b*block - skip, nil
 }
 
 // decode decodes lines of base64 in place, up to a line that is none: one that is short and holds a space or is ".".

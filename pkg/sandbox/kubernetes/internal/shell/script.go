@@ -21,7 +21,9 @@ func scripts() func(name string) string {
 		defer mu.Unlock()
 		if _, there := texts[name]; !there {
 			text := compact("common")
-			if name != "supervise" {
+			if name == "supervise" || name == "keep" {
+				text += compact("command")
+			} else {
 				text += compact("request")
 			}
 			texts[name] = text + compact(name)

@@ -44,6 +44,7 @@ type Shell struct {
 	// uploads are few at a time: over a slow line each takes minutes.
 	uploads chan struct{}
 	window  window
+	quick   quick
 
 	limit, patience time.Duration // MaxRun and patience, but for tests
 

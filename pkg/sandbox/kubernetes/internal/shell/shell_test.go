@@ -32,7 +32,7 @@ func TestRequests(t *testing.T) {
 		{"a script, with stdin", 1, func() error {
 			return run(t, s, sandbox.Command{Argv: []string{"sh"}, Script: []byte("cat"), Stdin: strings.NewReader(text)})
 		}},
-		{"one that takes a while and says nothing", 1, func() error { return run(t, s, sandbox.Command{Argv: []string{"sleep", "1"}}) }},
+		{"one that takes a while and says nothing", 2, func() error { return run(t, s, sandbox.Command{Argv: []string{"sleep", "1"}}) }},
 		{"a small file sent", 1, func() error {
 			return sandbox.Put(t.Context(), sender{s}, sandbox.File{Name: "d/f", Mode: 0o600, Size: 3}, strings.NewReader("abc"))
 		}},
@@ -46,6 +46,7 @@ func TestRequests(t *testing.T) {
 		}},
 	} {
 		before := len(r.runs)
+		s.Leisure()
 		if err := c.run(); err != nil {
 			t.Fatalf("%s: %v", c.name, err)
 		}

@@ -33,9 +33,9 @@ func (s *Shell) spec(cmd sandbox.Command, m int64, streaming bool, scriptPath bo
 	var b strings.Builder
 	blocks := int64(0)
 	if cmd.OutputLimit > 0 {
-		blocks = cmd.OutputLimit/512 + 1 // so that there is room for the byte that is too much
+		blocks = (cmd.OutputLimit+2)/512 + 1 // so that there is room for the byte that is too much, and for what a supervisor puts before
 	}
-	feed := ""
+	feed := "-"
 	if streaming {
 		feed = "1"
 	}
@@ -74,7 +74,7 @@ func (s *Shell) spec(cmd sandbox.Command, m int64, streaming bool, scriptPath bo
 		b.WriteString(" " + quote(a))
 	}
 	if scriptPath {
-		b.WriteString(` "$D/script"`)
+		b.WriteString(` "$D.script"`)
 	}
 	b.WriteString("\n")
 	if strings.ContainsRune(b.String(), 0) {

@@ -13,14 +13,13 @@ import (
 // sandbox, and files are not to be had.
 var errSpoilt = errors.New("what ran in the sandbox has spoilt it")
 
-// work notes that a request was answered as it should be, and with the first command what the image lacks for files.
-func (s *Shell) work(name string, a answer) {
+// work notes what the image lacks for files, which the answers for the first command say.
+func (s *Shell) work(a answer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.lacks != nil || name != "start" || a.state == stateOver {
+	if s.lacks != nil {
 		return
 	}
-	s.lacks = []string{}
 	for _, l := range a.lines {
 		if words := strings.Fields(l); len(words) > 0 && words[0] == "lacks" {
 			s.lacks = words[1:]

@@ -1,4 +1,4 @@
-# Read by every request, and by the supervisor. Comments and indentation are removed before a request is made.
+# Read by every request, and by the keeper. Comments and indentation are removed before a request is made.
 unset CDPATH
 LC_ALL=C
 export LC_ALL
@@ -10,19 +10,30 @@ now() {
 	t=$((${t%.*} * 100 + 1${t#*.} - 100))
 }
 
-# look PID: $st is the state of a process, empty if there is none; $pp its parent, $bt when it was started.
+# look PID: $st is the state of a process, empty if there is none; $pp its parent, $pg its group, $bt when it was started,
+# $me its number.
 look() {
 	l=
 	{ while IFS= read -r ll; do l=$l$ll; done; } 2>/dev/null <"/proc/$1/stat"
+	me=${l%% *}
 	set -- ${l##*) }
-	st=$1 pp=$2 bt=${20}
+	st=$1 pp=$2 pg=$3 bt=${20}
+}
+
+# lock FILE: makes it, which can be done once.
+lock() {
+	set -C
+	true 2>/dev/null >"$1"
+	set -- "$?"
+	set +C
+	return "$1"
 }
 
 # hunt SIGNAL: sends it to what carries the mark $B, to the main process, and to their descendants; $h is how many it
 # reached. A zombie is not reached.
 hunt() {
 	h=0 q=' ' s=$1
-	[ ! -e "$D/rc" ] && [ -s "$D/main" ] && read -r p <"$D/main" && q=" $p "
+	[ ! -e "$D.rc" ] && [ -s "$D.main" ] && read -r p <"$D.main" && q=" $p "
 	for f in $(grep -l "^Max resident set  *$B " /proc/[0-9]*/limits); do
 		f=${f%/*}
 		q="$q${f##*/} "
@@ -53,3 +64,11 @@ kall() {
 		sleep .02
 	done
 }
+
+# keep TEXT WAIT: starts the keeper of the command, unless it has one or is over.
+keep() {
+	lock "$D.k" || return
+	c=setsid
+	command -v setsid >/dev/null || c=
+	$c sh -c "$1" sbx "$S" "$D" "$2" </dev/null >/dev/null 3>&- 4>&- 5<&- 6>&- 7<&- 9>&- &
+} 2>/dev/null

@@ -2,17 +2,17 @@
 [ -e "$S/over-${2%%-*}" ] && case $6 in @*) rm -f -- "${6#@}" ;; esac
 over "${2%%-*}"
 D=$S/x/$2
-if [ -d "$D" ] && [ ! -s "$D/end" ]; then
+if [ -e "$D" ] && [ ! -s "$D.end" ]; then
 	f=0
-	[ -s "$D/fed" ] && read -r f <"$D/fed"
-	if [ "$6" ] && [ "$3" -gt "${f:-0}" ] && [ ! -e "$D/i$3" ]; then
-		load "$D/t$n" "$6" 2>/dev/null && mv -f "$D/t$n" "$D/i$3" || {
-			rm -f "$D/t$n"
+	[ -s "$D.fed" ] && read -r f <"$D.fed"
+	if [ "$6" ] && [ "$3" -gt "${f:-0}" ] && [ ! -e "$D.i$3" ]; then
+		load "$D.t$n" "$6" 2>/dev/null && mv -f "$D.t$n" "$D.i$3" || {
+			rm -f "$D.t$n"
 			k=0 # the same request, sent twice, may be giving it at this moment
-			while [ ! -s "$D/end" ] && [ ! -e "$D/i$3" ] && [ "$3" -gt "${f:-0}" ] && [ "$k" -lt 20 ]; do
+			while [ ! -s "$D.end" ] && [ ! -e "$D.i$3" ] && [ "$3" -gt "${f:-0}" ] && [ "$k" -lt 20 ]; do
 				k=$((k + 1))
 				sleep .05 || sleep 1
-				[ -s "$D/fed" ] && read -r f <"$D/fed"
+				[ -s "$D.fed" ] && read -r f <"$D.fed"
 			done
 			[ "$k" -lt 20 ] || {
 				say fail "stdin could not be put into $D: is there room?"
@@ -22,13 +22,13 @@ if [ -d "$D" ] && [ ! -s "$D/end" ]; then
 		}
 	fi
 	case $6 in @*) rm -f -- "${6#@}" ;; esac
-	[ "$5" = 1 ] && echo "$3" >"$D/eof"
+	[ "$5" = 1 ] && echo "$3" >"$D.eof"
 	now
 	e=$((t + $4)) k=0
-	while [ ! -s "$D/end" ] && [ ! -e "$D/shut" ] && [ "$t" -lt "$e" ]; do
-		[ -s "$D/fed" ] && read -r f <"$D/fed"
+	while [ ! -s "$D.end" ] && [ ! -e "$D.shut" ] && [ "$t" -lt "$e" ]; do
+		[ -s "$D.fed" ] && read -r f <"$D.fed"
 		[ "${f:-0}" -ge $(($3 - 1)) ] && break
-		[ -s "$D/pid" ] && ! alive && break
+		[ -s "$D" ] && ! alive && break
 		k=$((k + 1))
 		case $k in
 		?) sleep .01 ;;
@@ -36,10 +36,10 @@ if [ -d "$D" ] && [ ! -s "$D/end" ]; then
 		esac || sleep 1
 		now
 	done
-elif [ -s "$D/end" ]; then # not where the start is on its way: that the folder is not there may have changed since
+elif [ -s "$D.end" ]; then # not where the start is on its way: that there is no such command may have changed since
 	case $6 in @*) rm -f -- "${6#@}" ;; esac
 fi
-if [ -e "$D/shut" ] && [ ! -s "$D/end" ]; then
+if [ -e "$D.shut" ] && [ ! -s "$D.end" ]; then
 	say shut
 else
 	tell

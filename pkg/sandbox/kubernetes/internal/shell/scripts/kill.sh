@@ -1,25 +1,25 @@
 # kill NUMBER ID MARK SIGNAL REASON GRACE: a command that has not started never will.
 over "${2%%-*}"
 D=$S/x/$2 B=$3
-if mkdir "$D" 2>/dev/null; then
-	echo '143 15 -+stop 0 0 .' >"$D/end"
+if lock "$D"; then
+	echo '143 15 -+stop 0 0 .' >"$D.end"
 else
-	if [ ! -s "$D/end" ]; then
+	if [ ! -s "$D.end" ]; then
 		now
-		[ "$5" = stop ] && echo $((t + $6)) >"$D/stop"
-		[ "$5" ] && [ "$5" != stop ] && (set -C; echo "$5" >"$D/why") 2>/dev/null
+		[ "$5" = stop ] && echo $((t + $6)) >"$D.stop"
+		[ "$5" ] && [ "$5" != stop ] && lock "$D.why" && echo "$5" >"$D.why"
 		e=$((t + 500)) g=$4
-		while [ ! -s "$D/end" ] && [ "$t" -lt "$e" ]; do
+		while [ ! -s "$D.end" ] && [ "$t" -lt "$e" ]; do
 			hunt "$g"
 			[ "$g" != 9 ] && [ "$h" -gt 0 ] && break
-			[ ! -d "$D" ] || [ -s "$D/pid" ] && ! alive && break
+			[ ! -e "$D" ] || [ -s "$D" ] && ! alive && break
 			sleep .02
 			now
 		done
 	fi
 	if [ "$4" = 9 ]; then
 		kall
-		[ -s "$D/end" ] || { # the supervisor as well: it is stopped, or what else it does is not its work
+		[ -s "$D.end" ] || { # the supervisor as well: it is stopped, or what else it does is not its work
 			B=$((B + 1024))
 			kall
 		}

@@ -4,7 +4,7 @@ for b in "$TMPDIR" /tmp /var/tmp /dev/shm "$HOME"; do
 	case $b in /*) ;; *) continue ;; esac
 	S=${b%/}/.sbxrun
 	[ -w "$S/x" ] && break
-	mkdir -p -m 700 "$S" "$S/x" "$S/tmp" 2>/dev/null && [ -w "$S/x" ] && break
+	mkdir -p -m 700 "$S" "$S/x" "$S/tmp" "$S/work" 2>/dev/null && [ -w "$S/x" ] && break
 	S=
 done
 
@@ -14,26 +14,26 @@ say() {
 	printf 'sbx1 %s %s %s\n' "$n" "${bt:-0}" "$*"
 }
 
-# tell: says the state of the command in $D.
+# tell: says the state of the command $D.
 tell() {
 	x=
-	if [ -s "$D/end" ]; then
-		IFS= read -r x <"$D/end"
+	if [ -s "$D.end" ]; then
+		IFS= read -r x <"$D.end"
 		say end "$x"
-	elif [ ! -d "$D" ]; then
+	elif [ ! -e "$D" ]; then
 		say none
-	elif [ ! -s "$D/pid" ]; then
+	elif [ ! -s "$D" ]; then
 		say new
-	elif alive || [ -s "$D/end" ]; then
+	elif alive || [ -s "$D.end" ]; then
 		say run
 	else
 		say dead
 	fi
 }
 
-# alive: whether the supervisor is there.
+# alive: whether the supervisor is there, or the keeper that took its place.
 alive() {
-	read -r p pb <"$D/pid" || return
+	read -r p pb p0 <"$D" || return
 	look "$p"
 	case $st in
 	'' | Z | X) return 1 ;;
@@ -50,13 +50,34 @@ load() {
 	esac
 }
 
-# out STREAM BLOCK BLOCKS: a part of the output so far.
+# out STREAM BLOCK BLOCKS: a part of the output so far. What a supervisor copied by itself begins with a line of its own; of that,
+# a little text goes as it is.
 out() {
-	if [ "$3" -gt 0 ] && [ -s "$D/$1" ]; then
-		echo "$1 $2"
-		dd if="$D/$1" bs=4096 skip="$2" count="$3" 2>/dev/null | base64
+	[ "$3" -gt 0 ] && [ -s "$D.$1" ] || return
+	z=
+	[ -s "$D.z$1" ] && read -r z <"$D.z$1"
+	[ "$z" = 2 ] && return
+	if [ "${z:-9999}" -lt 2000 ] && [ "$2" = 0 ]; then
+		o=
+		{
+			read -r l
+			while IFS= read -r l; do
+				o=$o$l$nl
+			done
+		} <"$D.$1"
+		o=$o$l
+		case $o in
+		*[!\ -~$nl]*) ;;
+		*)
+			[ ${#o} = $((z - 2)) ] && printf '%s %s\n%s\n' "$1=" "${#o}" "$o" && return
+			;;
+		esac
 	fi
+	echo "$1 $2${z:+ 2}"
+	dd if="$D.$1" bs=4096 skip="$2" count="$3" 2>/dev/null | base64
 }
+nl='
+'
 
 # over EPOCH: answers a request of the time before a reset.
 over() {

@@ -1,7 +1,9 @@
-# start NUMBER ID SUPERVISOR WAIT BLOCKS1 BLOCKS2 SPEC STDIN PART SCRIPT CLEAN [FINISHED...]
+# start NUMBER ID SUPERVISOR WAIT BLOCKS1 BLOCKS2 SPEC STDIN PART SCRIPT KEEPER CLEAN [FINISHED...]
+# Without the text of a KEEPER it is for a poll to bring one, if the command takes a while.
 # The files of what has FINISHED may go: they do if CLEAN is 1, or there is no room.
 D=$S/x/$2
 over "${2%%-*}"
+exec 2>/dev/null
 for c in base64 cat dd env grep mkdir mkfifo mv sleep wc; do
 	command -v "$c" >/dev/null || {
 		say need "$c"
@@ -14,37 +16,52 @@ for c in find stat tar; do # before the command can remove them
 	command -v "$c" >/dev/null || lack="$lack $c"
 done
 put() {
-	load "$D/spec" "$7" && load "$D/in" "$8" && load "$D/i1" "$9" && load "$D/script" "${10}" && printf %s "$3" >"$D/sup"
+	load "$D.spec" "$7" && load "$D.in" "$8" && load "$D.i1" "$9" && load "$D.script" "${10}"
 }
 clean() {
-	shift 11
+	shift 12
 	for c; do
-		rm -f "$S/x/$c/"*
+		rm -f "$S/x/$c."*
 	done
 }
-if mkdir "$D" 2>/dev/null; then
+# supervise [KEEPER WAIT]: in the foreground of a subshell, so that no signal is ignored in the command.
+supervise() {
+	look $$
+	c=setsid
+	[ "$pg" != $$ ] && command -v setsid >/dev/null || c= # the request is a group of its own
+	set -- "$D" "$1" "$2" "$c" "$lack"
+	if [ "$BASH_VERSION" ]; then # which says only where it reads a file that a signal ended a command
+		printf %s "$sup" >"$D.sup"
+		sh "$D.sup" "$@" </dev/null >/dev/null 2>"$D.msg"
+	else
+		(eval "$sup") </dev/null >/dev/null 2>"$D.msg"
+	fi
+	:
+}
+if lock "$D"; then
 	if put "$@" || { clean "$@"; put "$@"; }; then
-		c=setsid
-		command -v setsid >/dev/null || c=
-		# A file, since bash says by which signals commands ended only where it reads one. In the foreground, so that no signal is ignored. The supervisor kills the subshell to end the wait.
-		(
-			w=$4
-			[ "${11}" ] && shift 11 || shift $#
-			$c sh "$D/sup" "$S" "$D" "$w" "$@" </dev/null >/dev/null 2>"$D/msg"
-			:
-		)
+		trap : HUP INT TERM # sent to the command's group
+		sup=$3
+		if [ "${11}" ]; then
+			(supervise "${11}" "$4") >/dev/null # the keeper kills it to end the wait
+		else
+			supervise
+		fi
+		if [ "${12}" ]; then
+			(clean "$@") >/dev/null &
+		fi
 	else
 		x="the command could not be put into $D: is there room?"
-		echo "fail $x" >"$D/end"
+		echo "fail $x" >"$D.end"
 		say fail "$x"
 		echo .
 		exit
 	fi
-elif [ ! -d "$D" ]; then
+elif [ ! -e "$D" ]; then
 	say fail "cannot make $D: is there room?"
 	echo .
 	exit
-fi 2>/dev/null
+fi
 tell
 echo "lacks$lack"
 out 1 0 "$5"

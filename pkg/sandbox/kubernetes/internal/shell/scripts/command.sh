@@ -1,0 +1,49 @@
+# Read by what runs a command, and by its keeper.
+
+# note NAME TEXT: writes a file of the command, if need be with the room that was kept for that.
+note() {
+	echo "$2" >"$D.$1"
+	[ -s "$D.$1" ] || {
+		: >"$D.room"
+		echo "$2" >"$D.$1"
+	}
+} 2>/dev/null
+
+# why REASON: the first one counts.
+why() {
+	lock "$D.why" && note why "$1"
+}
+
+# rel: ends the wait of the request that started the command: $K is what waits for the process $V.
+rel() {
+	[ "$K" ] || return
+	look "$V"
+	[ "$pp" = "$K" ] && [ "$K" -gt 1 ] && kill -9 "$K"
+	K=
+}
+
+# fin STATUS...: records the end, and sees to what a stop has left.
+fin() {
+	note end "$* ."
+	: >"$D.room"
+	if [ -s "$D.stop" ]; then
+		rel
+		read -r e <"$D.stop"
+		while
+			now
+			[ "$t" -lt "$e" ] && hunt 0 && [ "$h" -gt 0 ]
+		do
+			sleep .1
+		done
+		kall
+	fi 2>/dev/null
+	exit 0
+}
+
+# record STATUS SIGNAL HUNDREDTHS OOM: records the end of what has all its output in its files.
+record() {
+	y=-
+	[ -s "$D.why" ] && read -r y <"$D.why"
+	[ -e "$D.stop" ] && y=$y+stop
+	fin "$1" "$2" "$y" "$3" "$4"
+}

@@ -1,0 +1,179 @@
+# The keeper of a command that takes a while: sh -c KEEPER sbx STATE COMMAND WAIT. It copies the output, enforces the limits and feeds stdin.
+S=$1 D=$2 w=$3
+
+# copy STREAM: copies a stream into its file, up to the limit. The keeper holds the pipe open as well, so that a command that
+# floods it is blocked until it is killed.
+copy() {
+	read -r r <&5 # the line that is no output
+	ulimit -c 0
+	[ "$L" = 0 ] || ulimit -f "$L"
+	exec cat <&5 >"$D.$1" 5<&- 7<&-
+}
+
+# tend: $n is how many of the copies $c1 and $c2 have ended, $q empty if one of the others is at work. One that has failed met a limit.
+tend() {
+	n=0 q=1
+	for s in 1 2; do
+		eval "c=\$c$s"
+		[ "$c" ] && look "$c" || st=
+		case $st in
+		S) ;;
+		Z | X | '')
+			n=$((n + 1))
+			[ "$c" ] || continue
+			wait "$c"
+			r=$?
+			eval "c$s="
+			case $r in
+			0) ;;
+			137) drain $s ;;
+			-1 | 127) # bash has lost it, since a signal ended another wait
+				echo room >"$D.x"
+				[ -s "$D.x" ] || why disk
+				;;
+			*)
+				[ $r = 153 ] && why output || why disk # SIGXFSZ
+				kall
+				;;
+			esac
+			;;
+		*) q= ;;
+		esac
+	done
+}
+
+# drain STREAM: for what writes to it though nobody wants that.
+drain() {
+	[ "$1" = 1 ] && cat <&5 >/dev/null 5<&- 7<&- &
+	[ "$1" = 2 ] && cat <&7 >/dev/null 5<&- 7<&- &
+}
+
+# nap HUNDREDTHS: sleeps, unless a signal came. $y says that $! is a process of this subshell's.
+nap() {
+	sleep $(($1 / 100)).$(($1 / 10 % 10))$(($1 % 10)) &
+	y=1
+	[ "$m" ] || wait $!
+	[ $? = 1 ] && sleep 1
+	:
+}
+
+# feed: gives the parts of stdin to the command, in their order.
+feed() {
+	m= y=
+	trap 'kill ${y:+$!}; wait; exit 0' TERM
+	until [ -s "$D.main" ]; do # it has opened the pipe
+		nap 1
+	done
+	i=1 k=0
+	while :; do
+		if [ -e "$D.i$i" ]; then
+			cat "$D.i$i" >&6 6>&- &
+			echo $! >"$D.cf"
+			wait $! || {
+				: >"$D.shut"
+				exit 0
+			}
+			echo "$i" >"$D.fed"
+			rm -f "$D.i$i" &
+			wait $!
+			i=$((i + 1)) k=0
+			continue
+		fi
+		if [ -s "$D.eof" ]; then
+			read -r e <"$D.eof"
+			[ $i -gt "$e" ] && exit 0
+		fi
+		k=$((k + 1))
+		case $k in
+		?) nap 1 ;;
+		??) nap 4 ;;
+		*) nap 10 ;;
+		esac
+	done
+}
+
+exec 2>/dev/null
+read -r V vb K <"$D"
+read -r T0 T L B N F k <"$D.t"
+ulimit -S -m "$N"
+# For both directions first: for one it would wait.
+[ "$F" = - ] || exec 5<>"$D.p0" 6>"$D.p0" 5<&-
+exec 5<"/proc/$V/fd/5" 7<"/proc/$V/fd/7"
+
+m= y=
+trap 'm=1; kill ${y:+$!}' USR1 # the command has ended
+look self
+echo "$me $bt" >"$D"
+# Each closes what is not its own with exec: a shell keeps a copy of what it closes for one command only, and a writer that
+# is left over keeps the reader from its end of file.
+{
+	exec 6>&-
+	copy 1
+} &
+c1=$!
+{
+	exec 6>&- 5<&7
+	copy 2
+} &
+c2=$!
+f=
+[ "$F" = - ] || {
+	{
+		exec 5<&- 7<&-
+		feed
+	} &
+	f=$!
+	exec 6>&-
+}
+: >"$D.up"
+k=0
+until [ "$m" ] || [ -e "$D.rc" ]; do
+	now
+	e=$((t - T0))
+	[ $e -ge "$w" ] || [ -s "$D.1" ] || [ -s "$D.2" ] && rel
+	if [ "$T" -gt 0 ] && [ $e -ge "$T" ]; then
+		why timeout
+		T=0
+		kall
+	fi
+	tend
+	look "$V"
+	[ "$bt" = "$vb" ] || st=
+	case $st in
+	Z | X | '') # it has ended, or somebody killed it
+		[ -e "$D.rc" ] || {
+			note rc "137 9 $e 0"
+			kall
+		}
+		;;
+	esac
+	k=$((k + 1)) z=30 # no more, since bash may miss a signal that comes just before its wait
+	if [ "$K" ]; then
+		case $k in
+		? | ??) z=3 ;;
+		*) z=10 ;;
+		esac
+	fi
+	[ "$T" -gt 0 ] && [ $((T - e)) -lt $z ] && z=$((T - e))
+	nap $z
+done
+[ -s "$D.why" ] && kall
+# What it wrote has to be in the files, though others hold the pipes.
+k=0
+while
+	tend
+	[ $n -lt 2 ] && [ $k -lt 3 ]
+do
+	k=$((k + 1))
+	[ "$q" ] || k=0
+	m=
+	nap 1
+done
+[ "$c1" ] && kill -9 $c1 && drain 1
+[ "$c2" ] && kill -9 $c2 && drain 2
+if [ "$f" ]; then
+	kill $f
+	[ -s "$D.cf" ] && read -r p <"$D.cf" && kill "$p"
+fi
+read -r rc g e o <"$D.rc"
+record "$rc" "$g" "$e" "$o"
