@@ -293,10 +293,7 @@ func (r *run) start(ctx context.Context) (answer, error) {
 				started = nil
 				continue
 			}
-			if a.err == nil && a.state == stateEnd {
-				r.s.quick.learn(time.Since(began), a.text)
-			}
-			r.take(a)
+			r.take(a, began)
 			return a.answer, a.err
 		case <-look.C:
 			looking.Store(true)
@@ -312,7 +309,7 @@ func (r *run) start(ctx context.Context) (answer, error) {
 				}
 				continue
 			}
-			r.take(a)
+			r.take(a, began)
 			return a.answer, a.err
 		}
 	}
@@ -324,10 +321,13 @@ type reply struct {
 	err error
 }
 
-// take notes that the sandbox has what was uploaded for the start.
-func (r *run) take(a reply) {
+// take notes that the sandbox has what was uploaded for the start, and how long the way there and back took if all is over.
+func (r *run) take(a reply, began time.Time) {
 	if a.err != nil || a.state == stateOver || a.state == stateNone {
 		return
+	}
+	if a.state == stateEnd {
+		r.s.quick.learn(time.Since(began), a.text)
 	}
 	for _, p := range []string{r.spec, r.in, r.part, r.script} {
 		r.left.Delete(p)
