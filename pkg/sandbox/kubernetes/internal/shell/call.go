@@ -46,7 +46,10 @@ func (s *Shell) ask(ctx context.Context, name string, wanted func() bool, args f
 		s.window.learn(size, int64(a.size), time.Since(began), s.limit, err)
 		return err
 	})
-	return s.understand(a, err)
+	if a, err = s.understand(a, err); err == nil {
+		s.work(a)
+	}
+	return a, err
 }
 
 // errUnwanted ends the tries of a request that nobody waits for any more.
@@ -85,7 +88,6 @@ func (s *Shell) understand(a answer, err error) (answer, error) {
 	case a.state == stateFail:
 		return answer{}, problem(sandbox.KindNoSpace, "%s", cut(a.text))
 	}
-	s.work(a)
 	return a, nil
 }
 

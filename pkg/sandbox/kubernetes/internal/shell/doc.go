@@ -13,7 +13,7 @@
 //	2 BLOCK [SKIP], 2= LENGTH         the same of stderr
 //	.                                 the end, without which an answer counts as none
 //
-//	start   starts a command and waits for its end; a short command is one request
+//	start   starts a command and waits for its end; a short command is one request, where the way takes under half a second
 //	poll    waits for more output, or the end; the first one brings the command its keeper
 //	feed    gives a part of stdin; waits until the part before it has been read
 //	kill    sends a signal to all that a command started; a command that has not started never will
@@ -41,13 +41,13 @@
 //	w          the path of the workspace: the preferred one, or work in this folder
 //	tmp        $TMPDIR of commands
 //	over-E     epoch E is closed
-//	x/ID       a command: the process that watches it, and when that was started; empty until the supervisor is up
+//	x/ID       a command: the supervisor's process, and when that was started; empty until it is up
 //	x/ID.spec  variables, environment and arguments, as a script for the supervisor
 //	  .script  Command.Script
 //	  .in      stdin, if it came whole; i1, i2...: parts of it; eof: the number of the last; fed: of the last that was read; p0: its pipe
 //	  .t       for the keeper: when the command was started, its limits
 //	  .main    the main process
-//	  .k       exists once it is settled who copies the output; up: the keeper does
+//	  .k       exists once it is settled who copies the output; up: the keeper does, its process and when that was started
 //	  .1 .2    what came out of stdout and stderr; z1 z2: their sizes, where the supervisor copied them
 //	  .why     the first reason to kill it: timeout, output, disk, kill; stop: the end of its grace
 //	  .rc      how the main process ended: STATUS SIGNAL HUNDREDTHS OOM
@@ -64,7 +64,8 @@
 // its own that opens the supervisor's pipes through /proc, puts a cat at each, enforces the limits, ends the wait of start by
 // killing it, and writes the record of the end. The supervisor then only says how the main process ended. Who of the two
 // copies the output is settled by a file that can be made once. A command with a short time limit, or with stdin that
-// comes in parts, has a keeper from its start on.
+// comes in parts, has a keeper from its start on. Until there is a keeper nobody watches the time: a command that was
+// over by itself after its limit is still one that met it, and one whose client is gone before that ends with the sandbox.
 //
 // With the end of the main process everything that is in the pipes is copied, and what holds the pipes then still has a
 // reader, but is not waited for. The supervisor has a line in each pipe from the beginning, so that one read gets all and
@@ -73,7 +74,7 @@
 // however fast a command writes, and it is blocked, not signalled, until it is killed.
 //
 // The supervisor is in the process group of the request, and so is the command if no more is in it than that; else the
-// command has a session of its own. It does not heed HUP, INT and TERM. KILL, sent by the command to its whole group, ends
+// command has a session of its own. It heeds none of the usual signals. KILL, sent by the command to its whole group, ends
 // both: what a command without a keeper wrote before is lost then.
 //
 // Everything that a command starts carries a mark: a soft RLIMIT_RSS of its own, which the kernel does not enforce, children

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,8 +25,7 @@ const (
 	killPatience = 15 * time.Second
 	// preciseLimit is the time limit below which a command has a keeper from its start on.
 	preciseLimit = 3 * time.Second
-	// upPatience is how long a lock may be taken by a command whose supervisor is not up, and how long a start may be on
-	// its way.
+	// upPatience is how long a lock may be taken by a command whose supervisor is not up.
 	upPatience = 15 * time.Second
 )
 
@@ -264,13 +264,18 @@ func (r *run) start(ctx context.Context) (answer, error) {
 	keeper := ""
 	if r.part != "" || wait < longWait || r.cmd.Timeout > 0 && r.cmd.Timeout < preciseLimit {
 		keeper = script("keep")
-		r.kept = true
 	}
+	finished, now := r.s.takeFinished()
+	clean := ""
+	if now {
+		clean = "1"
+	}
+	rest := append([]string{keeper, clean}, finished...)
 	// While a poll looks after the command, its keeper has ended the start: that is not repeated.
 	var looking atomic.Bool
 	launch := func() <-chan reply {
 		return ask(func() (answer, error) {
-			return r.request(ctx, keeper, wait, func() bool { return !looking.Load() })
+			return r.request(ctx, wait, rest, func() bool { return !looking.Load() })
 		})
 	}
 	began := time.Now()
@@ -278,9 +283,10 @@ func (r *run) start(ctx context.Context) (answer, error) {
 	var looked <-chan reply
 	look := time.NewTimer(r.s.quick.wait())
 	defer look.Stop()
-	if r.kept {
+	if keeper != "" {
 		look.Stop()
 	}
+	var fresh time.Time // since when it is said to be new
 	for {
 		select {
 		case a := <-started:
@@ -299,8 +305,11 @@ func (r *run) start(ctx context.Context) (answer, error) {
 			looking.Store(true)
 			looked = ask(func() (answer, error) { return r.poll(ctx, wait) })
 		case a := <-looked:
-			// Its start is on its way; or what it started has removed what says that it did.
-			if a.err == nil && (a.state == stateNone || a.state == stateNew) && time.Since(began) < upPatience {
+			if a.err == nil && a.state == stateNew && fresh.IsZero() {
+				fresh = time.Now()
+			}
+			// Its start is on its way.
+			if a.err == nil && (a.state == stateNone || a.state == stateNew && time.Since(fresh) < upPatience) {
 				looking.Store(false)
 				looked = nil
 				look.Reset(100 * time.Millisecond)
@@ -335,19 +344,14 @@ func (r *run) take(a reply, began time.Time) {
 }
 
 // request makes the request that starts the command, for as long as it is wanted.
-func (r *run) request(ctx context.Context, keeper string, wait time.Duration, wanted func() bool) (answer, error) {
-	finished, now := r.s.takeFinished()
-	clean := ""
-	if now {
-		clean = "1"
-	}
+func (r *run) request(ctx context.Context, wait time.Duration, rest []string, wanted func() bool) (answer, error) {
 	return r.s.ask(ctx, "start", wanted, func(size int64) []string {
 		args := []string{r.id, script("supervise"), number(hundredths(wait))}
 		for _, o := range r.outs {
 			_, blocks := o.ask(size)
 			args = append(args, number(blocks))
 		}
-		return append(append(args, r.spec, r.in, r.part, r.script, keeper, clean), finished...)
+		return append(append(args, r.spec, r.in, r.part, r.script), rest...)
 	})
 }
 
@@ -365,7 +369,7 @@ func (r *run) poll(ctx context.Context, wait time.Duration) (answer, error) {
 		}
 		return append(args, keeper)
 	})
-	r.kept = r.kept || err == nil && a.state == stateRun
+	r.kept = r.kept || err == nil && slices.Contains(a.lines, "kept")
 	return a, err
 }
 

@@ -346,3 +346,21 @@ func (u uploading) Upload(ctx context.Context, name string, data []byte) (string
 	u.uploaded()
 	return p, err
 }
+
+// What a command leaves running may write to its streams when the command is over, however short that was.
+func TestLeftWriter(t *testing.T) {
+	t.Parallel()
+	for _, sh := range shells {
+		t.Run(sh, func(t *testing.T) {
+			t.Parallel()
+			s := shell.New(shell.Options{ID: "left", Transport: newPod(t, sh)})
+			for name, before := range map[string]string{"short": "", "long": "sleep 0.8; "} {
+				flood := "yes | head -c 300000 >&2 && echo late && echo late >&2 && touch wrote." + name
+				if got := dump(t, s, before+"(sleep 1; "+flood+") & echo started"); got != "started\n" {
+					t.Errorf("%s: printed %q", name, got)
+				}
+				dump(t, s, "for i in 1 2 3 4 5 6 7 8 9; do [ ! -e wrote."+name+" ] || exit 0; sleep 0.5; done; exit 1")
+			}
+		})
+	}
+}

@@ -65,10 +65,10 @@ kall() {
 	done
 }
 
-# keep TEXT WAIT: starts the keeper of the command, unless it has one or is over.
+# keep TEXT WAIT: starts a keeper for the command. It goes if there is one, or the command is over.
 keep() {
-	lock "$D.k" || return
-	c=setsid
-	command -v setsid >/dev/null || c=
-	$c sh -c "$1" sbx "$S" "$D" "$2" </dev/null >/dev/null 3>&- 4>&- 5<&- 6>&- 7<&- 9>&- &
+	[ ! -e "$D.k" ] || return
+	own=setsid
+	command -v setsid >/dev/null || own=
+	$own sh -c "$1" sbx "$S" "$D" "$2" </dev/null >/dev/null 3>&- 4>&- 5<&- 6>&- 7<&- 9>&- &
 } 2>/dev/null

@@ -94,16 +94,16 @@ feed() {
 
 exec 2>/dev/null
 read -r V vb K <"$D"
+look "$V"
+[ "$bt" = "$vb" ] || exit
 read -r T0 T L B N F k <"$D.t"
 ulimit -S -m "$N"
-# For both directions first: for one it would wait.
-[ "$F" = - ] || exec 5<>"$D.p0" 6>"$D.p0" 5<&-
-exec 5<"/proc/$V/fd/5" 7<"/proc/$V/fd/7"
-
+command exec 5<"/proc/$V/fd/5" 7<"/proc/$V/fd/7" || exit
+lock "$D.k" || exit
 m= y=
 trap 'm=1; kill ${y:+$!}' USR1 # the command has ended
-look self
-echo "$me $bt" >"$D"
+# For both directions first: for one it would wait.
+[ "$F" = - ] || exec 8<>"$D.p0" 6>"$D.p0" 8<&-
 # Each closes what is not its own with exec: a shell keeps a copy of what it closes for one command only, and a writer that
 # is left over keeps the reader from its end of file.
 {
@@ -125,7 +125,8 @@ f=
 	f=$!
 	exec 6>&-
 }
-: >"$D.up"
+look self
+echo "$me $bt" >"$D.up"
 k=0
 until [ "$m" ] || [ -e "$D.rc" ]; do
 	now
@@ -159,12 +160,12 @@ until [ "$m" ] || [ -e "$D.rc" ]; do
 done
 [ -s "$D.why" ] && kall
 # What it wrote has to be in the files, though others hold the pipes.
-k=0
+k=0 i=0
 while
 	tend
-	[ $n -lt 2 ] && [ $k -lt 3 ]
+	[ $n -lt 2 ] && [ $k -lt 3 ] && [ $i -lt 500 ]
 do
-	k=$((k + 1))
+	k=$((k + 1)) i=$((i + 1))
 	[ "$q" ] || k=0
 	m=
 	nap 1

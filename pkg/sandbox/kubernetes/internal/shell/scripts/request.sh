@@ -33,7 +33,7 @@ tell() {
 
 # alive: whether the supervisor is there, or the keeper that took its place.
 alive() {
-	read -r p pb p0 <"$D" || return
+	{ [ -s "$D.up" ] && read -r p pb <"$D.up"; } || read -r p pb p0 <"$D" || return
 	look "$p"
 	case $st in
 	'' | Z | X) return 1 ;;
@@ -57,6 +57,7 @@ out() {
 	z=
 	[ -s "$D.z$1" ] && read -r z <"$D.z$1"
 	[ "$z" = 2 ] && return
+	[ "$z" ] || [ -s "$D.up" ] || return # the supervisor is about to say it
 	if [ "${z:-9999}" -lt 2000 ] && [ "$2" = 0 ]; then
 		o=
 		{

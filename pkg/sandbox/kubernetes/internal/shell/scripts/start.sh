@@ -40,15 +40,15 @@ supervise() {
 }
 if lock "$D"; then
 	if put "$@" || { clean "$@"; put "$@"; }; then
-		trap : HUP INT TERM # sent to the command's group
+		trap : HUP INT QUIT PIPE ALRM TERM USR1 USR2 # sent to the command's group
+		if [ "${12}" ]; then
+			(clean "$@") >/dev/null &
+		fi
 		sup=$3
 		if [ "${11}" ]; then
 			(supervise "${11}" "$4") >/dev/null # the keeper kills it to end the wait
 		else
 			supervise
-		fi
-		if [ "${12}" ]; then
-			(clean "$@") >/dev/null &
 		fi
 	else
 		x="the command could not be put into $D: is there room?"
@@ -63,6 +63,7 @@ elif [ ! -e "$D" ]; then
 	exit
 fi
 tell
+[ ! -s "$D.up" ] || echo kept
 echo "lacks$lack"
 out 1 0 "$5"
 out 2 0 "$6"

@@ -35,7 +35,7 @@ conduit() {
 	exec 8<<X
 x
 X
-	[ -p /proc/self/fd/8 ] && exec 9>/proc/self/fd/8 && return
+	[ -p /proc/self/fd/8 ] && command exec 9>/proc/self/fd/8 && return
 	mkfifo "$D.p$1" || return
 	exec 9<>"$D.p$1"
 	exec 8<"$D.p$1"
@@ -71,15 +71,16 @@ oom() {
 # kept: waits until the keeper holds the pipes.
 kept() {
 	j=0
-	until [ -e "$D.up" ] || [ $j -ge 500 ]; do
+	until [ -s "$D.up" ] || [ $j -ge 500 ]; do
 		j=$((j + 1))
 		sleep .01 || sleep 1
 	done
+	[ -s "$D.up" ]
 }
 
 D=$1 keeper=$2 w=$3 c=$4 lack=$5
 S=${D%/x/*}
-trap : HUP INT TERM
+trap : HUP INT QUIT PIPE ALRM TERM USR1 USR2
 look self
 V=$me K=$pp
 . "$D.spec"
@@ -99,10 +100,10 @@ now
 T0=$t
 echo "$T0 $T $L $B $N $F $lack" >"$D.t"
 echo "$V $bt $K" >"$D"
-[ ! "$keeper" ] || {
+if [ "$keeper" ]; then
 	keep "$keeper" "$w"
-	kept
-}
+	kept || [ "$F" = - ] || fin fail "nothing feeds stdin in $D: is there room?"
+fi
 rc=143 g=15
 if [ ! -e "$D.stop" ]; then
 	(
@@ -128,11 +129,12 @@ exec 2>/dev/null
 now
 h0=$((t - T0))
 oom
+[ "$T" -gt 0 ] && [ $h0 -ge "$T" ] && why timeout
 note rc "$rc $g $h0 $((o - O))"
+exec 3>&- 4>&-
 lock "$D.k" || {
 	kept
-	exec 3>&- 4>&-
-	read -r p t <"$D" && [ "$p" != "$V" ] && kill -USR1 "$p" && {
+	read -r p t <"$D.up" && kill -USR1 "$p" && {
 		j=0
 		until [ -s "$D.end" ] || [ $j -ge 100 ]; do
 			j=$((j + 1))
@@ -146,4 +148,9 @@ ulimit -c 0
 [ "$L" = 0 ] || ulimit -S -f "$L"
 copy 1 5 6
 copy 2 7 9
+# What the command left running may write on, which nobody wants. Without it that is over at once.
+(
+	{ read -r r && exec cat >/dev/null; } <&5 5<&- 7<&- &
+	{ read -r r && exec cat >/dev/null; } <&7 5<&- 7<&-
+) &
 record "$rc" "$g" "$h0" "$((o - O))"
