@@ -167,7 +167,7 @@ func acquire(t *testing.T, p sandbox.Provider, spec sandbox.Spec) *box {
 }
 
 // hang is how long anything may take before it counts as hanging.
-const hang = 2 * time.Minute
+const hang = 5 * time.Minute
 
 // deadline is the context of one check: what hangs is cancelled, and fails by the error that it gets.
 func deadline(t *testing.T) context.Context {
