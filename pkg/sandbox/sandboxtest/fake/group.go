@@ -79,6 +79,10 @@ func (g *group) awaitStop(stop, finished <-chan struct{}, grace time.Duration) {
 	g.mu.Lock()
 	g.stopped = g.ended == nil
 	g.mu.Unlock()
+	if grace <= 0 { // no time for what TERM would do
+		g.end(ending{signal: 9})
+		return
+	}
 	g.signal(int(syscall.SIGTERM))
 	timer := time.NewTimer(grace)
 	defer timer.Stop()
