@@ -364,3 +364,46 @@ func TestLeftWriter(t *testing.T) {
 		})
 	}
 }
+
+// unwatched loses every poll.
+type unwatched struct{ *pod }
+
+func (u unwatched) Run(ctx context.Context, argv []string) (shell.Reply, error) {
+	if strings.Contains(argv[2], "arrived") {
+		return shell.Reply{}, errLost
+	}
+	return u.pod.Run(ctx, argv)
+}
+
+// A command that nobody could look after, and that was over by itself after its limit, has met it.
+func TestLimitUnwatched(t *testing.T) {
+	t.Parallel()
+	for _, sh := range shells {
+		t.Run(sh, func(t *testing.T) {
+			t.Parallel()
+			s := shell.New(shell.Options{ID: "unwatched", Transport: unwatched{newPod(t, sh)}})
+			for seconds, want := range map[string]sandbox.Limit{"1": sandbox.LimitNone, "3.5": sandbox.LimitTimeout} {
+				res, err := s.Exec(t.Context(), sandbox.Command{Argv: []string{"sleep", seconds}, Timeout: 3 * time.Second}, nil, nil)
+				if err != nil || res.Limit != want || (res.Exit == 0) != (want == sandbox.LimitNone) {
+					t.Errorf("sleep %s: %+v, %v, want the limit %q", seconds, res, err, want)
+				}
+			}
+		})
+	}
+}
+
+// What a command sends to its own process group, and handles, ends nothing else.
+func TestSignalToGroup(t *testing.T) {
+	t.Parallel()
+	for _, sh := range shells {
+		t.Run(sh, func(t *testing.T) {
+			t.Parallel()
+			s := shell.New(shell.Options{ID: "group", Transport: newPod(t, sh)})
+			for _, name := range []string{"HUP", "INT", "ALRM", "TERM", "USR1", "USR2"} {
+				if got := dump(t, s, "trap 'echo handled' "+name+"; kill -"+name+" 0; echo fine"); got != "handled\nfine\n" {
+					t.Errorf("%s: printed %q", name, got)
+				}
+			}
+		})
+	}
+}

@@ -44,8 +44,11 @@ tend() {
 
 # drain STREAM: for what writes to it though nobody wants that.
 drain() {
-	[ "$1" = 1 ] && cat <&5 >/dev/null 5<&- 7<&- &
-	[ "$1" = 2 ] && cat <&7 >/dev/null 5<&- 7<&- &
+	if [ "$1" = 1 ]; then
+		cat <&5 >/dev/null 5<&- 7<&- &
+	else
+		cat <&7 >/dev/null 5<&- 7<&- &
+	fi
 }
 
 # nap HUNDREDTHS: sleeps, unless a signal came. $y says that $! is a process of this subshell's.
