@@ -26,7 +26,13 @@ var dialects = []syntax.LangVariant{syntax.LangBash, syntax.LangPOSIX, syntax.La
 // ParseShell reads a script for a shell of the Bourne family with ${{ }}. A value inside quotes, a here-document or
 // another place where a quoted word would not stand for itself is an error, unless it is raw(). So is a value in a
 // script that cannot be read as shell. Values in comments are not interpolated. The error is an *Error.
-func ParseShell(src string, scope *Scope) (*Template, error) {
+func ParseShell(src string, scope *Scope) (*Template, error) { return parseShell(src, scope, false) }
+
+// ParsePOSIX is ParseShell for a shell that may know no more than POSIX had until 2024, such as dash: there $'it\'s' ends at
+// its second quote. Such a quote is an error in a script that has values.
+func ParsePOSIX(src string, scope *Scope) (*Template, error) { return parseShell(src, scope, true) }
+
+func parseShell(src string, scope *Scope, posix bool) (*Template, error) {
 	t, err := Parse(src, scope)
 	if err != nil {
 		return nil, err
@@ -42,6 +48,7 @@ func ParseShell(src string, scope *Scope) (*Template, error) {
 		return t, nil
 	}
 	s := newScript(t)
+	s.posix = posix
 	var first error
 	for _, dialect := range dialects {
 		err := s.read(dialect)
@@ -79,6 +86,7 @@ func ParseRaw(src string, scope *Scope) (*Template, error) {
 // script is a template with a quoted word in the place of each value: what the shell will see, but for the words.
 type script struct {
 	t       *Template
+	posix   bool // see ParsePOSIX
 	text    string
 	marks   map[string]int // part by the text of its word
 	offsets []int          // in text, of each part
@@ -118,10 +126,14 @@ func (s *script) read(dialect syntax.LangVariant) error {
 	places := map[int]place{}
 	reasons := map[int]string{}
 	var above []syntax.Node
+	var foreign syntax.Node // the first quote that a shell without $'...' ends elsewhere
 	syntax.Walk(file, func(n syntax.Node) bool {
 		if n == nil {
 			above = above[:len(above)-1]
 			return true
+		}
+		if foreign == nil && s.posix && dollarQuoted(n) {
+			foreign = n
 		}
 		switch n := n.(type) {
 		case *syntax.SglQuoted:
@@ -144,6 +156,10 @@ func (s *script) read(dialect syntax.LangVariant) error {
 		above = append(above, n)
 		return true
 	})
+	if foreign != nil {
+		return &Error{Offset: s.sourceOffset(int(foreign.Pos().Offset())), Message: "a sh that does not know $'...' ends this quote elsewhere, " +
+			"so the values of the script cannot be quoted safely: set shell: bash, pass them by env, or write raw()"}
+	}
 	for i, p := range s.t.parts {
 		if p.expr == nil || p.expr.raw {
 			continue
@@ -161,6 +177,26 @@ func (s *script) read(dialect syntax.LangVariant) error {
 		s.t.parts[i].place = place
 	}
 	return nil
+}
+
+// dollarQuoted says whether n is text in $'...' that ends elsewhere where that is a dollar and '...', or the delimiter of a
+// here-document that would be another.
+func dollarQuoted(n syntax.Node) bool {
+	switch n := n.(type) {
+	case *syntax.SglQuoted:
+		return n.Dollar && strings.Contains(n.Value, `\'`)
+	case *syntax.Redirect:
+		return n.Hdoc != nil && slices.ContainsFunc(n.Word.Parts, func(p syntax.WordPart) bool {
+			switch p := p.(type) {
+			case *syntax.SglQuoted:
+				return p.Dollar
+			case *syntax.DblQuoted:
+				return p.Dollar
+			}
+			return false
+		})
+	}
+	return false
 }
 
 // end is where in the source the "}}" of a value ends.

@@ -17,8 +17,10 @@ const (
 	defaultReadyTimeout  = time.Minute
 )
 
-// bourne are the shells in whose scripts values are quoted.
-var bourne = []string{"sh", "dash", "bash", "ksh", "zsh"}
+// bourne are the shells in whose scripts values are quoted, and how a script for each is read.
+var bourne = map[string]func(string, *expr.Scope) (*expr.Template, error){
+	"sh": expr.ParsePOSIX, "dash": expr.ParsePOSIX, "bash": expr.ParseShell, "ksh": expr.ParseShell, "zsh": expr.ParseShell,
+}
 
 // defaults are what steps have that do not say otherwise.
 type defaults struct {
@@ -97,7 +99,7 @@ func (d *decoder) step(v *value, part, item int) Step {
 	if s.Timeout == nil && !s.Background {
 		s.Timeout = d.defaults.timeout
 	}
-	s.Ready = d.ready(v, at)
+	s.Ready = d.ready(v, at, bourne[path.Base(s.Shell[0])])
 	if s.Background && v.get("retry") == nil {
 		s.Retry = Retry{Attempts: 1}
 	}
@@ -126,11 +128,11 @@ func (d *decoder) stepName(v *value) (*expr.Template, string) {
 
 func (d *decoder) command(s *Step, v *value, at place) {
 	s.Shell = d.shell(v.get("shell"), d.defaults.shell)
-	s.QuotesValues = slices.Contains(bourne, path.Base(s.Shell[0]))
+	parse := bourne[path.Base(s.Shell[0])]
+	s.QuotesValues = parse != nil
 	if run := v.get("run"); run.scalar() {
-		parse := expr.ParseRaw
-		if s.QuotesValues {
-			parse = expr.ParseShell
+		if parse == nil {
+			parse = expr.ParseRaw
 		}
 		s.Run = d.compileText(run, at, parse)
 	}
@@ -185,8 +187,8 @@ func (d *decoder) retry(v *value, otherwise Retry) Retry {
 	return r
 }
 
-// ready is how a background step says that it is.
-func (d *decoder) ready(step *value, at place) *Ready {
+// ready is how a background step says that it is. parse is for scripts of its shell; nil: its command is for sh.
+func (d *decoder) ready(step *value, at place, parse func(string, *expr.Scope) (*expr.Template, error)) *Ready {
 	e := step.entry("ready")
 	if e == nil || e.value.kind != mapping {
 		return nil
@@ -202,7 +204,10 @@ func (d *decoder) ready(step *value, at place) *Ready {
 		Timeout: d.duration(v.get("timeout"), defaultReadyTimeout),
 	}
 	if command := v.get("command"); command != nil {
-		r.Command = d.compileText(command, at, expr.ParseShell)
+		if parse == nil {
+			parse = expr.ParsePOSIX
+		}
+		r.Command = d.compileText(command, at, parse)
 	}
 	d.pattern(v.get("output"), r.Output)
 	return r
