@@ -72,8 +72,12 @@ func compile(src string, scope *Scope) (e *Expr, t reflect.Type, err error) {
 		return nil, nil, &Error{Offset: e.shift, Message: "the expression is too complex"}
 	}
 	names := &resolver{scope: scope, lets: map[string]bool{}}
-	if err := names.check(tree.Node); err != nil {
-		return fail(err)
+	if names.check(tree.Node); len(names.mistakes) > 0 {
+		first := e.compileError(names.mistakes[0])
+		for _, m := range names.mistakes[1:] {
+			first.More = append(first.More, e.compileError(m))
+		}
+		return nil, nil, first
 	}
 	e.uses = names.uses
 	if t, err = new(checker.Checker).Check(tree, config); err != nil {

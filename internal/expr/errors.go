@@ -12,7 +12,12 @@ type Error struct {
 	// Path leads to the text within a Value: keys and indexes (from 0), outermost first.
 	Path    []any
 	Message string
+	// More are further mistakes in the same source.
+	More []*Error
 }
+
+// All is e, and More.
+func (e *Error) All() []*Error { return append([]*Error{e}, e.More...) }
 
 func (e *Error) Error() string { return e.Message }
 

@@ -350,7 +350,7 @@ func TestFields(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := v.Fields("case"); !cmp.Equal(got, []string{"a", "b", "f"}) {
+	if got := v.Fields("case"); !cmp.Equal(got, []Field{{"a", 4}, {"b", 13}, {"f", 17}}) {
 		t.Errorf("fields are %v", got)
 	}
 }

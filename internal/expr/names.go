@@ -13,27 +13,39 @@ import (
 )
 
 // use is one use of a name: the root, then as much of the path below it as is written in the source.
-type use []string
+type use struct {
+	path []string
+	at   int // in characters of the expression
+}
 
 // Uses says whether e uses the name root, or what path leads to below it. A use that is not known before evaluation
 // (steps[x]) is one of everything below.
-func (e *Expr) Uses(root string, path ...string) bool {
+func (e *Expr) Uses(root string, path ...string) bool { return e.Find(root, path...) >= 0 }
+
+// Find returns where in the source e first uses what Uses asks for, in bytes; -1: nowhere.
+func (e *Expr) Find(root string, path ...string) int {
 	want := append([]string{root}, path...)
 	for _, u := range e.uses {
-		n := min(len(u), len(want))
-		if slices.Equal(u[:n], want[:n]) {
-			return true
+		n := min(len(u.path), len(want))
+		if slices.Equal(u.path[:n], want[:n]) {
+			return e.offset(u.at)
 		}
 	}
-	return false
+	return -1
+}
+
+// Field is a field of a name that an expression needs.
+type Field struct {
+	Name   string
+	Offset int // in the source, in bytes, of the name that it is a field of
 }
 
 // Fields returns the fields of root that e needs by name, such as a and b of case.a + case.b.c. case?.a needs none.
-func (e *Expr) Fields(root string) []string {
-	var out []string
+func (e *Expr) Fields(root string) []Field {
+	var out []Field
 	for _, u := range e.uses {
-		if len(u) > 1 && u[0] == root {
-			out = append(out, u[1])
+		if len(u.path) > 1 && u.path[0] == root {
+			out = append(out, Field{u.path[1], e.offset(u.at)})
 		}
 	}
 	return out
@@ -41,64 +53,68 @@ func (e *Expr) Fields(root string) []string {
 
 // resolver finds every name that an expression uses and checks it against a scope.
 type resolver struct {
-	scope *Scope
-	lets  map[string]bool // names that the expression defines
-	uses  []use
+	scope    *Scope
+	lets     map[string]bool // names that the expression defines
+	uses     []use
+	mistakes []error
 }
 
-func (r *resolver) check(node ast.Node) error {
+// wrong notes a mistake at a node; compileError turns its place into an offset.
+func (r *resolver) wrong(node ast.Node, format string, args ...any) {
+	r.mistakes = append(r.mistakes, &file.Error{Location: node.Location(), Message: fmt.Sprintf(format, args...)})
+}
+
+func (r *resolver) check(node ast.Node) {
 	switch n := node.(type) {
 	case nil:
-		return nil
+		return
 	case *ast.IdentifierNode:
-		if r.lets[n.Value] {
-			return nil
+		if !r.lets[n.Value] {
+			r.path(n, nil)
 		}
-		return r.path(n, nil)
+		return
 	case *ast.MemberNode, *ast.ChainNode:
 		if root, steps, rest := flatten(node); root != nil && !r.lets[root.Value] {
 			for _, e := range rest {
-				if err := r.check(e); err != nil {
-					return err
-				}
+				r.check(e)
 			}
-			return r.path(root, steps)
+			r.path(root, steps)
+			return
 		}
 		if m, ok := node.(*ast.MemberNode); ok && m.Method {
-			return at(m, "values have no methods, so .%s() cannot be called", property(m))
+			r.wrong(m, "values have no methods, so .%s() cannot be called", property(m))
+			return
 		}
 	case *ast.CallNode:
-		if id, ok := n.Callee.(*ast.IdentifierNode); ok {
-			if err := r.function(id); err != nil {
-				return err
-			}
+		switch callee := n.Callee.(type) {
+		case *ast.IdentifierNode:
+			name := r.function(callee)
+			before := len(r.mistakes)
 			for _, a := range n.Arguments {
-				if err := r.check(a); err != nil {
-					return err
+				r.check(a)
+			}
+			if name != nil && name.check != nil && len(r.mistakes) == before {
+				if why := name.check(n.Arguments); why != "" {
+					r.wrong(n, "%s", why)
 				}
 			}
-			return nil
+		case *ast.MemberNode:
+			r.wrong(callee, "values have no methods, so .%s() cannot be called", property(callee))
+		default:
+			r.wrong(n, "only functions can be called")
 		}
-		if m, ok := n.Callee.(*ast.MemberNode); ok {
-			return at(m, "values have no methods, so .%s() cannot be called", property(m))
-		}
-		return at(n, "only functions can be called")
+		return
 	case *ast.VariableDeclaratorNode:
-		if err := r.check(n.Value); err != nil {
-			return err
-		}
+		r.check(n.Value)
 		outer := r.lets[n.Name]
 		r.lets[n.Name] = true
-		err := r.check(n.Expr)
+		r.check(n.Expr)
 		r.lets[n.Name] = outer
-		return err
+		return
 	}
 	for _, c := range children(node) {
-		if err := r.check(c); err != nil {
-			return err
-		}
+		r.check(c)
 	}
-	return nil
 }
 
 // member is one step of a path below a root. Name is "" where it is not known.
@@ -136,12 +152,12 @@ func flatten(node ast.Node) (root *ast.IdentifierNode, steps []member, rest []as
 }
 
 // path checks root.steps and notes the use.
-func (r *resolver) path(root *ast.IdentifierNode, steps []member) error {
-	name, err := r.root(root)
-	if err != nil || root.Value == "null" {
-		return err
+func (r *resolver) path(root *ast.IdentifierNode, steps []member) {
+	name, ok := r.root(root)
+	if !ok || root.Value == "null" {
+		return
 	}
-	used := use{root.Value}
+	used := []string{root.Value}
 	known := true
 	for _, s := range steps {
 		if s.name == "" {
@@ -158,20 +174,15 @@ func (r *resolver) path(root *ast.IdentifierNode, steps []member) error {
 		}
 		next, ok := name.Fields[s.name]
 		if !ok && s.name != "" && !name.Open && name.Kind == Map && !s.optional {
-			return at(s.node, "%s", r.unknownField(strings.Join(used[:len(used)-1], "."), s.name, name))
+			r.wrong(s.node, "%s", r.unknownField(strings.Join(used[:len(used)-1], "."), s.name, name))
+			return
 		}
 		if s.name == "" && len(name.Fields) == 0 {
 			next = nil
 		}
 		name = next
 	}
-	r.uses = append(r.uses, used)
-	return nil
-}
-
-// at is an error at a node; compileError turns its place into an offset.
-func at(node ast.Node, format string, args ...any) error {
-	return &file.Error{Location: node.Location(), Message: fmt.Sprintf(format, args...)}
+	r.uses = append(r.uses, use{used, root.Location().From})
 }
 
 func (r *resolver) unknownField(parent, field string, name *Name) string {
@@ -190,23 +201,26 @@ func (r *resolver) unknownField(parent, field string, name *Name) string {
 	if len(name.Fields) > 0 && len(name.Fields) <= 8 {
 		return message + fmt.Sprintf(" (%s has %s)", parent, strings.Join(keys(name.Fields), ", "))
 	}
-	return message
+	return message + name.hint
 }
 
-func (r *resolver) root(id *ast.IdentifierNode) (*Name, error) {
+// root returns what is known of a name; a mistake if it is not known.
+func (r *resolver) root(id *ast.IdentifierNode) (*Name, bool) {
 	if r.scope != nil {
 		if name, ok := r.scope.Names[id.Value]; ok {
-			return name, nil
+			return name, true
 		}
 		if where := r.scope.Elsewhere[id.Value]; where != "" {
-			return nil, at(id, "%s cannot be used here: %s", id.Value, where)
+			r.wrong(id, "%s cannot be used here: %s", id.Value, where)
+			return nil, false
 		}
 	}
 	if id.Value == "null" { // as in YAML and JSON; the library's own word is nil
-		return &Name{Open: true}, nil
+		return &Name{Open: true}, true
 	}
 	if isFunction(id.Value) {
-		return nil, at(id, "%s is a function: call it as %s(...)", id.Value, id.Value)
+		r.wrong(id, "%s is a function: call it as %s(...)", id.Value, id.Value)
+		return nil, false
 	}
 	var all []string
 	if r.scope != nil {
@@ -224,21 +238,25 @@ func (r *resolver) root(id *ast.IdentifierNode) (*Name, error) {
 		slices.Sort(all)
 		message += fmt.Sprintf(" (known here: %s; text needs quotes)", strings.Join(all, ", "))
 	}
-	return nil, at(id, "%s", message)
+	r.wrong(id, "%s", message)
+	return nil, false
 }
 
-func (r *resolver) function(id *ast.IdentifierNode) error {
+// function checks the name of what is called, and returns what the scope knows of it.
+func (r *resolver) function(id *ast.IdentifierNode) *Name {
 	all := append(keys(functions), builtin.Names...)
 	if r.scope != nil {
 		if name, ok := r.scope.Names[id.Value]; ok {
 			if name.Func {
-				r.uses = append(r.uses, use{id.Value})
-				return nil
+				r.uses = append(r.uses, use{[]string{id.Value}, id.Location().From})
+				return name
 			}
-			return at(id, "%s is not a function", id.Value)
+			r.wrong(id, "%s is not a function", id.Value)
+			return nil
 		}
 		if where := r.scope.Elsewhere[id.Value]; where != "" {
-			return at(id, "%s cannot be used here: %s", id.Value, where)
+			r.wrong(id, "%s cannot be used here: %s", id.Value, where)
+			return nil
 		}
 		for name, n := range r.scope.Names {
 			if n.Func {
@@ -253,7 +271,8 @@ func (r *resolver) function(id *ast.IdentifierNode) error {
 	if near, ok := nearest.Nearest(id.Value, all); ok {
 		message += fmt.Sprintf(", did you mean %s()?", near)
 	}
-	return at(id, "%s", message)
+	r.wrong(id, "%s", message)
+	return nil
 }
 
 func isFunction(name string) bool {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/expr-lang/expr/ast"
 	"github.com/expr-lang/expr/builtin"
+	"github.com/expr-lang/expr/file"
 )
 
 // Every operation whose cost depends on its operands is rewritten into a call of one of ours (operations.go), with the
@@ -115,7 +116,7 @@ func (r *rewriter) node(node ast.Node) ast.Node {
 		out = &ast.PairNode{Key: r.node(n.Key), Value: r.node(n.Value)}
 	default:
 		if r.err == nil {
-			r.err = at(node, "this is not supported in expressions")
+			r.err = &file.Error{Location: node.Location(), Message: "this is not supported in expressions"}
 		}
 		return node
 	}

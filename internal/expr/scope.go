@@ -3,6 +3,7 @@ package expr
 import (
 	"maps"
 
+	"github.com/expr-lang/expr/ast"
 	"github.com/expr-lang/expr/types"
 )
 
@@ -29,6 +30,10 @@ type Name struct {
 	Open bool
 	// Func is a function that the Env gives: func(...any) (any, error) or func(string) (string, error).
 	Func bool
+	// check says what is wrong with the arguments of such a function, as far as it can be seen; nil: nothing is known.
+	check func(args []ast.Node) string
+	// hint is what to do where a field that is not known was meant.
+	hint string
 }
 
 // Scope says which names an expression may use. A nil *Scope knows no names.
@@ -99,18 +104,44 @@ func (k Known) Outcome() *Scope {
 
 // Gate is the scope of gates: counts and rates of the finished run.
 func (k Known) Gate() *Scope {
-	s := k.base("steps")
-	names := map[string]*Name{}
+	steps := &Name{Kind: Map, Fields: map[string]*Name{}}
+	for id, captures := range k.Steps {
+		steps.Fields[id] = Fields(false, captures...)
+		steps.Fields[id].hint = ": gates know what steps capture, such as capture: {t: duration}"
+	}
+	names := map[string]*Name{"steps": steps, "mean": {Func: true, check: wrongMean}, "duration_p": {Func: true, check: wrongPercentile}}
 	for _, n := range []string{"total", "passed", "failed", "errors", "flaky"} {
 		names[n] = &Name{Kind: Int}
 	}
 	for _, n := range []string{"pass_rate", "error_rate"} {
 		names[n] = &Name{Kind: Number}
 	}
-	for _, n := range []string{"duration_p", "mean"} {
-		names[n] = &Name{Func: true}
+	return k.base().With(names)
+}
+
+func wrongMean(args []ast.Node) string {
+	if len(args) == 1 {
+		if root, path, _ := flatten(args[0]); root != nil && root.Value == "steps" && len(path) == 2 {
+			return ""
+		}
 	}
-	return s.With(names)
+	return "mean takes one capture: mean(steps.ID.NAME)"
+}
+
+func wrongPercentile(args []ast.Node) string {
+	if len(args) == 1 {
+		switch n := args[0].(type) {
+		case *ast.IntegerNode:
+			if n.Value >= 0 && n.Value <= 100 {
+				return ""
+			}
+		case *ast.FloatNode:
+			if n.Value >= 0 && n.Value <= 100 {
+				return ""
+			}
+		}
+	}
+	return "duration_p takes one percentile from 0 to 100: duration_p(95)"
 }
 
 func (k Known) base(roots ...string) *Scope {

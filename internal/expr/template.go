@@ -57,9 +57,10 @@ func Parse(src string, scope *Scope) (*Template, error) {
 			start := i + len(open)
 			e, err := Compile(src[start:start+n], scope)
 			if err != nil {
-				own := &Error{}
-				if errors.As(err, &own) {
-					own.Offset += start
+				if own, ok := errors.AsType[*Error](err); ok {
+					for _, m := range own.All() {
+						m.Offset += start
+					}
 				}
 				return nil, err
 			}
@@ -135,21 +136,30 @@ func (t *Template) IsLiteral() bool {
 }
 
 // Uses says whether an expression of t uses a name; see Expr.Uses.
-func (t *Template) Uses(root string, path ...string) bool {
+func (t *Template) Uses(root string, path ...string) bool { return t.Find(root, path...) >= 0 }
+
+// Find returns where in the source an expression of t first uses a name, in bytes, or -1; see Expr.Find.
+func (t *Template) Find(root string, path ...string) int {
 	for _, p := range t.parts {
-		if p.expr != nil && p.expr.Uses(root, path...) {
-			return true
+		if p.expr == nil {
+			continue
+		}
+		if at := p.expr.Find(root, path...); at >= 0 {
+			return p.at + len(open) + at
 		}
 	}
-	return false
+	return -1
 }
 
 // Fields returns the fields of root that expressions of t need; see Expr.Fields.
-func (t *Template) Fields(root string) []string {
-	var out []string
+func (t *Template) Fields(root string) []Field {
+	var out []Field
 	for _, p := range t.parts {
-		if p.expr != nil {
-			out = append(out, p.expr.Fields(root)...)
+		if p.expr == nil {
+			continue
+		}
+		for _, f := range p.expr.Fields(root) {
+			out = append(out, Field{f.Name, p.at + len(open) + f.Offset})
 		}
 	}
 	return out

@@ -29,9 +29,10 @@ func (v *Value) parse(in any, scope *Scope, path []any) (any, error) {
 	case string:
 		t, err := Parse(in, scope)
 		if err != nil {
-			own := &Error{}
-			if errors.As(err, &own) {
-				own.Path = append([]any(nil), path...)
+			if own, ok := errors.AsType[*Error](err); ok {
+				for _, m := range own.All() {
+					m.Path = append([]any(nil), path...)
+				}
 			}
 			return nil, err
 		}
@@ -84,9 +85,9 @@ func (v *Value) Uses(root string, path ...string) bool {
 	return false
 }
 
-// Fields returns the fields of root that expressions of v need; see Expr.Fields.
-func (v *Value) Fields(root string) []string {
-	var out []string
+// Fields returns the fields of root that expressions of v need, each with its offset in the text that it is in; see Expr.Fields.
+func (v *Value) Fields(root string) []Field {
+	var out []Field
 	for _, t := range v.texts {
 		out = append(out, t.Fields(root)...)
 	}

@@ -15,21 +15,32 @@ import (
 // starts. The error is an *Error, or several joined; only a cancelled context gives another.
 func Build(ctx context.Context, r *recipe.Recipe, opts Options) (*Plan, error) {
 	p := &Plan{Recipe: r, Pool: pool(r.Pool, opts), origin: opts.Origin}
-	var errs [3]error
-	p.choice, errs[0] = newChoice(opts)
-	p.Vars, errs[1] = vars(r, opts.Set)
-	p.Secrets, errs[2] = secrets(r, opts.LookupEnv)
-	if err := errors.Join(errs[:]...); err != nil {
-		return nil, err
+	var mistakes [6]error // all are told that can be found beside each other
+	p.choice, mistakes[0] = newChoice(opts)
+	p.Vars, mistakes[1] = vars(r, opts.Set)
+	p.Secrets, mistakes[2] = secrets(r, opts.LookupEnv)
+	if mistakes[0] != nil || mistakes[1] != nil {
+		return nil, errors.Join(mistakes[:]...)
 	}
+	mistakes[3] = p.missing()
 	sandboxes, err := p.sandboxes()
-	if err := errors.Join(p.missing(), err); err != nil {
+	mistakes[4] = err
+	if mistakes[5] = p.rows(ctx, sandboxes); ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if err := errors.Join(mistakes[:]...); err != nil {
 		return nil, err
 	}
-	if p.source, err = p.newSource(); err != nil {
-		return nil, err
-	}
+	p.Total = p.Cases * max(1, r.Samples)
+	p.Digest, err = p.digest()
+	return p, err
+}
 
+// rows opens the source of the cases and reads it through. sandboxes are those that a case decides.
+func (p *Plan) rows(ctx context.Context, sandboxes []recipe.Sandbox) (err error) {
+	if p.source, err = p.newSource(); err != nil {
+		return err
+	}
 	var ids hashes
 	before := 0 // cases that --case leaves, before sharding
 	err = p.each(ctx, true, func(c Case, _ place) error {
@@ -49,22 +60,16 @@ func Build(ctx context.Context, r *recipe.Recipe, opts Options) (*Plan, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
+	var unknown error
 	if d, ok := p.source.(*dataFile); ok {
-		if err := d.fields.check(r); err != nil {
-			return nil, err
-		}
+		unknown = d.fields.check(p.Recipe)
 	}
-	if err := p.duplicates(ctx, &ids); err != nil {
-		return nil, err
+	if before == 0 && unknown == nil {
+		return p.noCases(ids.n)
 	}
-	if before == 0 {
-		return nil, p.noCases(ids.n)
-	}
-	p.Total = p.Cases * max(1, r.Samples)
-	p.Digest, err = p.digest()
-	return p, err
+	return errors.Join(unknown, p.duplicates(ctx, &ids))
 }
 
 func pool(p recipe.Pool, opts Options) recipe.Pool {

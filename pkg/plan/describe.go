@@ -128,11 +128,13 @@ type readyJSON struct {
 	Timeout string         `json:"timeout"`
 }
 
+func secretName(s recipe.Secret) string { return s.Name }
+
 func (p *Plan) describe() description {
 	r := p.Recipe
 	d := description{
 		Recipe: r.Name, File: r.Path, Description: r.Description, Digest: p.Digest, Vars: p.Vars, Env: env(r.Env),
-		Secrets: r.Secrets, Sandboxes: each(r.Sandboxes, box), Origin: p.origin, Files: each(r.Files, file), Steps: each(r.Steps, item),
+		Secrets: each(r.Secrets, secretName), Sandboxes: each(r.Sandboxes, box), Origin: p.origin, Files: each(r.Files, file), Steps: each(r.Steps, item),
 		Finally: each(r.Finally, item), Verify: each(r.Verify, item), Timeout: r.Timeout.String(),
 		Pool: poolJSON{Size: p.Pool.Size, Reuse: p.Pool.Reuse}, Samples: max(1, r.Samples), CaseCount: p.Cases, Total: p.Total,
 		Collect: each(r.Collect, func(c recipe.Collect) collectJSON { return collectJSON{c.Src, c.Sandbox, c.Optional} }),

@@ -1,11 +1,13 @@
 package plan
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
 	"slices"
 
+	"github.com/sbxrun/sbxrun/internal/expr"
 	"github.com/sbxrun/sbxrun/internal/nearest"
 	"github.com/sbxrun/sbxrun/pkg/recipe"
 )
@@ -25,8 +27,8 @@ func (s fieldSet) add(fields map[string]any) {
 	}
 }
 
-// check reports the first expression of the recipe that needs a field of case that no row has. The fields of a data
-// file are not known before it was read.
+// check reports every field of case that an expression of the recipe needs and no row has. The fields of a data file are
+// not known before it was read.
 func (s fieldSet) check(r *recipe.Recipe) error {
 	if len(s) > fieldLimit {
 		return nil
@@ -38,60 +40,58 @@ func (s fieldSet) check(r *recipe.Recipe) error {
 	for _, a := range r.Cases.Matrix {
 		s[a.Name] = true
 	}
-	return walk(reflect.ValueOf(r), place{file: r.Path}, func(e compiled, at place) error { return s.known(e.Fields("case"), at) })
+	var errs []error
+	walk(reflect.ValueOf(r), recipe.Pos{}, func(e compiled, pos recipe.Pos) {
+		for _, f := range e.Fields("case") {
+			if !s[f.Name] {
+				errs = append(errs, s.unknown(f.Name, place{r.Path, r.PosOf(e, f.Offset, pos)}))
+			}
+		}
+	})
+	return errors.Join(errs...)
 }
 
 // compiled is what an expression, a template and a value have in common.
 type compiled interface {
-	Fields(root string) []string
+	Fields(root string) []expr.Field
 	Uses(root string, path ...string) bool
 }
 
-// walk calls f for every expression below v, up to its first error. Structs of the recipe know their place.
-func walk(v reflect.Value, at place, f func(compiled, place) error) error {
+// walk calls f for every expression below v, with the place of the struct it is in.
+func walk(v reflect.Value, pos recipe.Pos, f func(compiled, recipe.Pos)) {
 	switch v.Kind() {
 	case reflect.Pointer:
 		if v.IsNil() {
-			return nil
+			return
 		}
 		if e, ok := reflect.TypeAssert[compiled](v); ok {
-			return f(e, at)
+			f(e, pos)
+			return
 		}
-		return walk(v.Elem(), at, f)
+		walk(v.Elem(), pos, f)
 	case reflect.Struct:
-		if pos := v.FieldByName("Pos"); pos.IsValid() {
-			if pos, ok := reflect.TypeAssert[recipe.Pos](pos); ok && pos.Line > 0 {
-				at.pos = pos
+		if own := v.FieldByName("Pos"); own.IsValid() {
+			if own, ok := reflect.TypeAssert[recipe.Pos](own); ok && own.Line > 0 {
+				pos = own
 			}
 		}
 		for _, field := range v.Fields() {
-			if err := walk(field, at, f); err != nil {
-				return err
-			}
+			walk(field, pos, f)
 		}
 	case reflect.Slice:
 		for i := range v.Len() {
-			if err := walk(v.Index(i), at, f); err != nil {
-				return err
-			}
+			walk(v.Index(i), pos, f)
 		}
 	}
-	return nil
 }
 
-func (s fieldSet) known(fields []string, at place) error {
-	for _, name := range fields {
-		if s[name] {
-			continue
-		}
-		message := fmt.Sprintf("unknown name case.%s: no row of the data has this field", name)
-		all := slices.Sorted(maps.Keys(s))
-		if near, ok := nearest.Nearest(name, all); ok {
-			message += fmt.Sprintf(", did you mean case.%s?", near)
-		} else {
-			message += fmt.Sprintf(" (case?.%s is null where there is none)", name)
-		}
-		return at.errorf("%s", message)
+func (s fieldSet) unknown(name string, at place) error {
+	message := fmt.Sprintf("unknown name case.%s: no row of the data has this field", name)
+	all := slices.Sorted(maps.Keys(s))
+	if near, ok := nearest.Nearest(name, all); ok {
+		message += fmt.Sprintf(", did you mean case.%s?", near)
+	} else {
+		message += fmt.Sprintf(" (case?.%s is null where there is none)", name)
 	}
-	return nil
+	return at.errorf("%s", message)
 }

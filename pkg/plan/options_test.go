@@ -25,12 +25,17 @@ func TestSetValues(t *testing.T) {
 		{"*.py", "*.py"}, {"@me", "@me"}, {"a: b: c", "a: b: c"}, {"%d", "%d"}, {"${{ x }}", "${{ x }}"}, {"18446744073709551615", uint64(1<<64 - 1)},
 	}
 	for _, tt := range tests {
-		if got, err := setValue(tt.text); !cmp.Equal(got, tt.want) || err != nil {
+		if got, err := setValue(tt.text, nil); !cmp.Equal(got, tt.want) || err != nil {
 			t.Errorf("%s is %#v, %v, want %#v", tt.text, got, err, tt.want)
 		}
 	}
-	for _, text := range []string{"[1", "{a", "[.inf]"} {
-		if got, err := setValue(text); err == nil {
+	for text, want := range map[string]any{"3.10": "3.10", "007": "007", "true": "true", "null": "null", " a # b": " a # b", `"q"`: "q", "[1]": []any{1}} {
+		if got, err := setValue(text, "text"); !cmp.Equal(got, want) || err != nil {
+			t.Errorf("%s for a text is %#v, %v, want %#v", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"[1", "{a", "[.inf]", "3.10", "007", ".inf"} {
+		if got, err := setValue(text, 1); err == nil {
 			t.Errorf("%s is %#v", text, got)
 		}
 	}

@@ -72,11 +72,10 @@ func (p *Plan) sandboxes() (ofCases []recipe.Sandbox, err error) {
 	for _, sb := range p.Recipe.Sandboxes {
 		sb.Env = nil // no part of the spec
 		uses := map[string]bool{}
-		_ = walk(reflect.ValueOf(sb), place{}, func(e compiled, _ place) error {
+		walk(reflect.ValueOf(sb), recipe.Pos{}, func(e compiled, _ recipe.Pos) {
 			for _, root := range []string{"case", "run"} {
 				uses[root] = uses[root] || e.Uses(root)
 			}
-			return nil
 		})
 		switch {
 		case uses["run"]: // known when it runs

@@ -30,7 +30,7 @@ func vars(r *recipe.Recipe, set map[string]string) (map[string]any, error) {
 			errs = append(errs, unknownVar(r, name, names))
 			continue
 		}
-		v, err := setValue(set[name])
+		v, err := setValue(set[name], values[name])
 		if err != nil {
 			errs = append(errs, &Error{Message: fmt.Sprintf("--set %s: %s", name, err)})
 		}
@@ -50,25 +50,25 @@ func unknownVar(r *recipe.Recipe, name string, names []string) error {
 }
 
 // setValue reads a value of --set as YAML. What is no YAML is text, such as *.txt or @name, unless it starts as a list
-// or a map.
-func setValue(s string) (any, error) {
+// or a map. Where the default is text, so is what looks like a number or a word of YAML.
+func setValue(s string, otherwise any) (any, error) {
 	if s == "" {
 		return "", nil
 	}
-	v, err := yamlText(s)
-	if err != nil {
+	var node yaml.Node
+	if err := yaml.Unmarshal([]byte(s), &node); err != nil {
 		if strings.HasPrefix(s, "[") || strings.HasPrefix(s, "{") {
-			return nil, err
+			return nil, fmt.Errorf("%s", yamlMessage(err))
 		}
 		return s, nil
 	}
-	return v, nil
-}
-
-func yamlText(s string) (any, error) {
-	var node yaml.Node
-	if err := yaml.Unmarshal([]byte(s), &node); err != nil {
-		return nil, fmt.Errorf("%s", yamlMessage(err))
+	if len(node.Content) == 1 && node.Content[0].Kind == yaml.ScalarNode && node.Content[0].Style == 0 {
+		if _, text := otherwise.(string); text {
+			return s, nil
+		}
+		if why := recipe.Surprising(node.Content[0]); why != "" {
+			return nil, errors.New(why)
+		}
 	}
 	return yamlValue(&node)
 }
@@ -123,12 +123,12 @@ func secrets(r *recipe.Recipe, lookup func(string) (string, bool)) (map[string]s
 	}
 	values := make(map[string]string, len(r.Secrets))
 	var errs []error
-	for _, name := range r.Secrets {
-		v, ok := lookup(name)
+	for _, s := range r.Secrets {
+		v, ok := lookup(s.Name)
 		if !ok {
-			errs = append(errs, &Error{File: r.Path, Message: fmt.Sprintf("the secret %s is not set in the environment", name)})
+			errs = append(errs, place{r.Path, s.Pos}.errorf("the secret %s is not set in the environment", s.Name))
 		}
-		values[name] = v
+		values[s.Name] = v
 	}
 	return values, errors.Join(errs...)
 }

@@ -89,7 +89,7 @@ func (p *Plan) Text(ctx context.Context, w io.Writer) error {
 		fmt.Fprintf(out, "vars: %s\n", strings.Join(varsText(p.Vars), ", "))
 	}
 	if len(r.Secrets) > 0 {
-		fmt.Fprintf(out, "secrets: %s\n", strings.Join(r.Secrets, ", "))
+		fmt.Fprintf(out, "secrets: %s\n", strings.Join(each(r.Secrets, secretName), ", "))
 	}
 	fmt.Fprintf(out, "sandboxes: %s\n", strings.Join(each(r.Sandboxes, p.boxText), ", "))
 	for _, part := range []struct {

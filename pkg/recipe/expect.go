@@ -1,5 +1,11 @@
 package recipe
 
+import (
+	"regexp"
+	"slices"
+	"strconv"
+)
+
 // expect decodes expectations: at is the scope of values, outcome that of conditions.
 func (d *decoder) expect(v *value, at, outcome place) Expect {
 	if v == nil || v.kind != mapping {
@@ -92,7 +98,7 @@ func (d *decoder) fileExpect(e *entry, at place) FileExpect {
 			d.errorf(exists.pos, "exists: false leaves nothing for the other expectations to hold of")
 		}
 	}
-	for _, key := range []string{"equals", "contains", "matches", "json", "golden"} {
+	for _, key := range []string{"equals", "contains", "matches", "json", "golden", "normalize"} {
 		if v.get(key) != nil {
 			f.Text = d.text(v, at)
 			break
@@ -113,14 +119,38 @@ func (d *decoder) normalize(v *value, otherwise []Normalize) []Normalize {
 		}
 		replace, with := item.get("replace"), item.get("with")
 		n := Normalize{Kind: "replace", Pos: item.pos}
+		var re *regexp.Regexp
 		if replace.scalar() {
 			n.Replace = d.plain(replace)
-			d.regexp(replace, n.Replace)
+			re = d.regexp(replace, n.Replace)
 		}
 		if with.scalar() {
 			n.With = d.plain(with)
+			if re != nil {
+				d.groups(with, re)
+			}
 		}
 		all = append(all, n)
 	}
 	return all
+}
+
+// groupUse is what regexp.Expand takes for a group, or for a dollar.
+var groupUse = regexp.MustCompile(`\$(?:\$|\{(\w+)\}|(\w+))`)
+
+// groups checks that the groups in the replacement are the expression's: Expand would put in nothing for others.
+func (d *decoder) groups(with *value, re *regexp.Regexp) {
+	for _, m := range groupUse.FindAllStringSubmatchIndex(with.text, -1) {
+		name := ""
+		for _, g := range []int{2, 4} {
+			if m[g] >= 0 {
+				name = with.text[m[g]:m[g+1]]
+			}
+		}
+		n, err := strconv.Atoi(name)
+		if name == "" || err == nil && n <= re.NumSubexp() || err != nil && slices.Contains(re.SubexpNames(), name) {
+			continue
+		}
+		d.errorf(d.src.within(with.node, m[0]), "replace has no group %q: write $$ for a dollar, and ${1} where letters or digits follow", name)
+	}
 }

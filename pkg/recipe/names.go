@@ -43,7 +43,9 @@ func (d *decoder) names(root *value) {
 	for _, v := range d.recipe.Vars {
 		k.Vars = append(k.Vars, v.Name)
 	}
-	k.Secrets = d.recipe.Secrets
+	for _, s := range d.recipe.Secrets {
+		k.Secrets = append(k.Secrets, s.Name)
+	}
 	d.isolated = map[string]bool{}
 	sandboxes := root.get("sandboxes")
 	d.sandboxesUnknown = sandboxes != nil && (sandboxes.kind != mapping || len(sandboxes.entries) == 0)
@@ -185,27 +187,31 @@ func suggest(name string, names []string, all string) string {
 	return "; " + all + " " + strings.Join(names[:min(len(names), 20)], ", ")
 }
 
-// uses checks what an expression uses of other sandboxes and steps.
-func (d *decoder) uses(v *value, at place, uses func(root string, path ...string) bool) {
+// uses checks what an expression uses of other sandboxes and steps. find is that of the expression.
+func (d *decoder) uses(v *value, at place, find func(root string, path ...string) int) {
 	for _, name := range d.known.Sandboxes {
-		if d.isolated[name] && uses("sandbox", name) && !uses("sandbox", "") {
-			d.errorf(d.src.within(v.node, max(0, strings.Index(v.text, "sandbox."+name))), "sandbox.%s has network none, and so no address: give it network case", name)
+		if !d.isolated[name] || find("sandbox", "") >= 0 {
+			continue
+		}
+		if offset := find("sandbox", name); offset >= 0 {
+			d.errorf(d.src.within(v.node, offset), "sandbox.%s has network none, and so no address: give it network case", name)
 		}
 	}
-	d.usesSteps(v, at, uses)
+	d.usesSteps(v, at, find)
 }
 
 // usesSteps checks that the steps that an expression uses have ended when it is evaluated.
-func (d *decoder) usesSteps(v *value, at place, uses func(root string, path ...string) bool) {
-	if at.step == nil || !uses("steps") || uses("steps", "") {
+func (d *decoder) usesSteps(v *value, at place, find func(root string, path ...string) int) {
+	if at.step == nil || find("steps") < 0 || find("steps", "") >= 0 {
 		return // steps[x] is known when it runs
 	}
 	for id, refs := range d.refs {
-		if !uses("steps", id) {
+		offset := find("steps", id)
+		if offset < 0 {
 			continue
 		}
 		if why := at.step.cannotUse(id, refs); why != "" {
-			d.errorf(d.src.within(v.node, max(0, strings.Index(v.text, "steps."+id))), "%s", why)
+			d.errorf(d.src.within(v.node, offset), "%s", why)
 		}
 	}
 }

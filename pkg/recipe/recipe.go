@@ -28,7 +28,7 @@ type Recipe struct {
 	Description string
 	Vars        []Var // in the order of the file
 	Env         []EnvVar
-	Secrets     []string // names, not values
+	Secrets     []Secret
 	Sandboxes   []Sandbox
 	Pool        Pool
 	Cases       *Cases // nil: one case, "main", without fields
@@ -40,6 +40,8 @@ type Recipe struct {
 	Samples     int
 	Gates       []Gate
 	Timeout     time.Duration // of one sample
+
+	places map[any]textPlace // of expressions, by pointer
 }
 
 // Var is a default of vars.NAME.
@@ -47,6 +49,12 @@ type Var struct {
 	Name  string
 	Value any
 	Pos   Pos
+}
+
+// Secret is a name in sbxrun's own environment.
+type Secret struct {
+	Name string
+	Pos  Pos
 }
 
 // EnvVar is one variable of the environment. In the env of the recipe and of sandboxes expressions know what a sample

@@ -19,8 +19,8 @@ func (d *decoder) vars(v *value) []Var {
 	return all
 }
 
-func (d *decoder) secrets(v *value) []string {
-	var all []string
+func (d *decoder) secrets(v *value) []Secret {
+	var all []Secret
 	seen := map[string]Pos{}
 	for _, item := range v.list() {
 		if first, ok := seen[item.text]; ok {
@@ -28,7 +28,7 @@ func (d *decoder) secrets(v *value) []string {
 			continue
 		}
 		seen[item.text] = item.pos
-		all = append(all, item.text)
+		all = append(all, Secret{item.text, item.pos})
 	}
 	return all
 }

@@ -192,3 +192,18 @@ var escapes = map[byte]rune{
 func isBlank(r rune) bool {
 	return r == ' ' || r == '\t' || r == '\n' || r == '\r' || r == 0x85 || r == 0x2028 || r == 0x2029
 }
+
+// textPlace is where a text stands in the file.
+type textPlace struct {
+	src  *source
+	node *yaml.Node
+}
+
+// PosOf is the place of an offset in the source of an expression or template of the recipe. otherwise is that of what has
+// it, for a value of several texts.
+func (r *Recipe) PosOf(compiled any, offset int, otherwise Pos) Pos {
+	if p, ok := r.places[compiled]; ok {
+		return p.src.within(p.node, offset)
+	}
+	return otherwise
+}

@@ -2,10 +2,14 @@ package recipe
 
 import (
 	"errors"
+	"fmt"
+	"math"
 	"regexp"
 	"strconv"
 	"strings"
 	"time"
+
+	"gopkg.in/yaml.v3"
 
 	"github.com/sbxrun/sbxrun/internal/expr"
 )
@@ -55,16 +59,27 @@ func (d *decoder) compileText(v *value, at place, parse func(string, *expr.Scope
 				d.errorf(v.pos, "%s", err)
 				return nil
 			}
-			d.uses(v, at, t.Uses)
+			d.uses(v, at, t.Find)
+			d.placed(t, v)
 			return t
 		}
-		d.errorf(d.src.within(v.node, wrong.Offset), "%s", wrong.Message)
+		for _, m := range wrong.All() {
+			d.errorf(d.src.within(v.node, m.Offset), "%s", m.Message)
+		}
 		next, ok := maskExpression(source, wrong.Offset)
 		if !ok || d.full() {
 			return nil
 		}
 		source = next
 	}
+}
+
+// placed notes where an expression or a template stands, for what is found out about it later.
+func (d *decoder) placed(compiled any, v *value) {
+	if d.recipe.places == nil {
+		d.recipe.places = map[any]textPlace{}
+	}
+	d.recipe.places[compiled] = textPlace{d.src, v.node}
 }
 
 // narrow leaves out the steps that a text does not name. Compiling takes time for every name that is known, and each
@@ -118,13 +133,16 @@ func (d *decoder) compile(v *value, at place, compile func(string, *expr.Scope) 
 	var wrong *expr.Error
 	switch {
 	case errors.As(err, &wrong):
-		d.errorf(d.src.within(v.node, wrong.Offset), "%s", wrong.Message)
+		for _, m := range wrong.All() {
+			d.errorf(d.src.within(v.node, m.Offset), "%s", m.Message)
+		}
 		return nil
 	case err != nil:
 		d.errorf(v.pos, "%s", err)
 		return nil
 	}
-	d.uses(v, at, e.Uses)
+	d.uses(v, at, e.Find)
+	d.placed(e, v)
 	return e
 }
 
@@ -155,6 +173,9 @@ func (d *decoder) leaves(v *value, at place) {
 		d.leaves(item, at)
 	}
 	for _, e := range v.entries {
+		if strings.Contains(e.key, "${{") {
+			d.errorf(e.pos, "an expression is not possible in a key: compare with that, as in that: json(stdout)[vars.k] == 1")
+		}
 		d.leaves(e.value, at)
 	}
 }
@@ -191,23 +212,32 @@ var (
 )
 
 func (d *decoder) surprising(v *value) {
-	x := v.data()
-	if _, isInt := x.(int); !isInt && whole.MatchString(v.text) {
-		x = v.text
+	if why := Surprising(v.node); why != "" {
+		d.errorf(v.pos, "%s", why)
 	}
+}
+
+// Surprising says why an unquoted number would not look as it is written once it is interpolated; empty: it would.
+func Surprising(number *yaml.Node) string {
+	var x any
+	if err := number.Decode(&x); err != nil {
+		return ""
+	}
+	text := number.Value
 	switch x := x.(type) {
-	case string:
-		d.errorf(v.pos, "%s is beyond what numbers hold: quote it to have the text", shorten(x))
 	case int:
-		if leadingZero.MatchString(v.text) {
-			d.errorf(v.pos, "%s is the octal number %d in YAML: quote it to have the text, or write %d", shorten(v.text), x, x)
+		if leadingZero.MatchString(text) {
+			return fmt.Sprintf("%s is the octal number %d in YAML: quote it to have the text, or write %d", shorten(text), x, x)
 		}
 	case float64:
-		if trailingZero.MatchString(v.text) {
-			short := strconv.FormatFloat(x, 'f', -1, 64)
-			d.errorf(v.pos, "%s is the number %s in YAML: quote it to have the text, or write %s", shorten(v.text), short, short)
+		switch short := strconv.FormatFloat(x, 'f', -1, 64); {
+		case whole.MatchString(text) || math.IsNaN(x) || math.IsInf(x, 0):
+			return shorten(text) + " is beyond what numbers hold: quote it to have the text"
+		case trailingZero.MatchString(text):
+			return fmt.Sprintf("%s is the number %s in YAML: quote it to have the text, or write %s", shorten(text), short, short)
 		}
 	}
+	return ""
 }
 
 var durationShape = regexp.MustCompile(`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`)
@@ -253,8 +283,11 @@ func (d *decoder) pattern(v *value, t *expr.Template) {
 	}
 }
 
-func (d *decoder) regexp(v *value, source string) {
-	if _, err := regexp.Compile(source); err != nil {
+// regexp is nil where the source is none.
+func (d *decoder) regexp(v *value, source string) *regexp.Regexp {
+	re, err := regexp.Compile(source)
+	if err != nil {
 		d.errorf(v.pos, "not a regular expression (RE2): %s", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
 	}
+	return re
 }

@@ -121,7 +121,7 @@ func (v *value) data() any {
 		var x any
 		if err := v.node.Decode(&x); err == nil {
 			switch x := x.(type) {
-			case bool, int:
+			case bool, int, uint64:
 				return x
 			case float64:
 				if !math.IsNaN(x) && !math.IsInf(x, 0) {
