@@ -6,7 +6,10 @@ package sandbox
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
+	"strings"
 	"time"
 )
 
@@ -204,6 +207,31 @@ type Command struct {
 	// Stop, once closed, ends the command: TERM to all it started, after Grace KILL. nil: never.
 	Stop  <-chan struct{}
 	Grace time.Duration
+}
+
+// Check says why no sandbox could run c, as a text for an *Error of KindInvalid: without a program, or with a zero byte, at
+// which the kernel would end an argument.
+func (c Command) Check() error {
+	if len(c.Argv) == 0 || c.Argv[0] == "" {
+		return errors.New("a command without a program")
+	}
+	for i, arg := range c.Argv {
+		if strings.IndexByte(arg, 0) >= 0 {
+			return fmt.Errorf("argument %d has a zero byte in it", i)
+		}
+	}
+	for name, value := range c.Env {
+		switch {
+		case name == "" || strings.ContainsAny(name, "=\x00"):
+			return fmt.Errorf("%q is no name of a variable", name)
+		case strings.IndexByte(value, 0) >= 0:
+			return fmt.Errorf("the variable %s has a zero byte in it", name)
+		}
+	}
+	if strings.IndexByte(c.Dir, 0) >= 0 {
+		return errors.New("the working directory has a zero byte in it")
+	}
+	return nil
 }
 
 // Limit names the limit that struck a command.

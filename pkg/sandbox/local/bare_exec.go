@@ -27,7 +27,7 @@ func (b *bare) Exec(ctx context.Context, cmd sandbox.Command, stdout, stderr io.
 	if err := b.check(ctx, "exec"); err != nil {
 		return sandbox.Result{}, err
 	}
-	if err := validCommand(cmd); err != nil {
+	if err := cmd.Check(); err != nil {
 		return sandbox.Result{}, &sandbox.Error{Op: "exec", ID: b.id, Kind: sandbox.KindInvalid, Err: err}
 	}
 	st, err := openStreams(cmd, stdout, stderr)
@@ -87,11 +87,6 @@ func (b *bare) start(cmd sandbox.Command, st *streams, mark uint64) (chan answer
 		return nil, err
 	}
 	env := spawner.Flatten(b.environ(cmd, dir))
-	for _, s := range slices.Concat(argv, env) {
-		if strings.ContainsRune(s, 0) {
-			return nil, invalid("%q has a zero byte in it", s)
-		}
-	}
 	null, err := os.Open(os.DevNull)
 	if err != nil {
 		return nil, err

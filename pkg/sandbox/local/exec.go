@@ -17,7 +17,7 @@ func (s *Sandbox) Exec(ctx context.Context, cmd sandbox.Command, stdout, stderr 
 	if err := s.check(ctx, "exec"); err != nil {
 		return sandbox.Result{}, err
 	}
-	if err := validCommand(cmd); err != nil {
+	if err := cmd.Check(); err != nil {
 		return sandbox.Result{}, &sandbox.Error{Op: "exec", ID: s.id, Kind: sandbox.KindInvalid, Err: err}
 	}
 	st, err := openStreams(cmd, stdout, stderr)
@@ -160,11 +160,4 @@ func result(e wire.Ended, end ending) sandbox.Result {
 		r.Limit = end.limit
 	}
 	return r
-}
-
-func validCommand(cmd sandbox.Command) error {
-	if len(cmd.Argv) == 0 || cmd.Argv[0] == "" {
-		return errors.New("a command without a program")
-	}
-	return nil
 }

@@ -41,6 +41,17 @@ var argvChecks = []check{
 			t.Errorf("%d bytes arrived of %d", len(got), len(arg))
 		}
 	}},
+	{"a zero byte is refused", func(t *testing.T, s *suite) {
+		b := s.box(t)
+		for name, cmd := range map[string]sandbox.Command{
+			"in an argument": {Argv: []string{"echo", "a\x00b", "c"}}, "in a variable": {Argv: []string{"env"}, Env: map[string]string{"A": "b\x00C=d"}},
+			"in the directory": {Argv: []string{"pwd"}, Dir: "\x00"}, "in a variable's name": {Argv: []string{"env"}, Env: map[string]string{"A\x00": "b"}},
+		} {
+			_, err := b.Exec(b.ctx, cmd, nil, nil)
+			wantKind(t, "exec with a zero byte "+name, err, sandbox.KindInvalid)
+		}
+		b.usable()
+	}},
 	{"no shell stands between", func(t *testing.T, s *suite) {
 		if got := s.box(t).succeed(sandbox.Command{Argv: []string{"echo", "$HOME", "*", "|", "cat"}}); got != "$HOME * | cat\n" {
 			t.Errorf("printed %q", got)

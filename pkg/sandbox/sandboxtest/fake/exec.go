@@ -25,6 +25,9 @@ func (s *Sandbox) Exec(ctx context.Context, cmd sandbox.Command, stdout, stderr 
 	if err := s.check("exec"); err != nil {
 		return sandbox.Result{}, err
 	}
+	if err := cmd.Check(); err != nil {
+		return sandbox.Result{}, &sandbox.Error{Op: "exec", ID: s.id, Kind: sandbox.KindInvalid, Err: err}
+	}
 	if err := s.ready(ctx, "exec", ExecStart); err != nil {
 		if s.died() && !s.released.Load() { // a Fault's Die: the command was on its way
 			return sandbox.Result{Exit: 137, Signal: 9, SandboxDied: true}, nil

@@ -49,8 +49,8 @@ func (s *Shell) exec(ctx context.Context, cmd sandbox.Command, stdout, stderr io
 	if ctx.Err() != nil {
 		return sandbox.Result{}, ctx.Err()
 	}
-	if len(cmd.Argv) == 0 || cmd.Argv[0] == "" {
-		return sandbox.Result{}, problem(sandbox.KindInvalid, "a command without a program")
+	if err := cmd.Check(); err != nil {
+		return sandbox.Result{}, problem(sandbox.KindInvalid, "%w", err)
 	}
 	select {
 	case <-cmd.Stop:
@@ -103,7 +103,7 @@ type run struct {
 }
 
 // prepare makes the payloads. What does not fit into one request is uploaded.
-func (r *run) prepare(ctx context.Context) error {
+func (r *run) prepare(ctx context.Context) (err error) {
 	room := MaxArgv - 2<<10 - len(script("start")) - len(script("supervise")) - len(script("keep")) // for all payloads together
 	pack := func(what string, data []byte) (string, error) {
 		if p := payload(data); len(p) <= room {
@@ -117,10 +117,7 @@ func (r *run) prepare(ctx context.Context) error {
 	}
 	r.stdin = newPump(r.cmd.Stdin)
 	first, all := r.stdin.first()
-	spec, err := r.s.spec(r.cmd, r.mark, r.cmd.Stdin != nil && !all, len(r.cmd.Script) > 0)
-	if err != nil {
-		return problem(sandbox.KindInvalid, "%w", err)
-	}
+	spec := r.s.spec(r.cmd, r.mark, r.cmd.Stdin != nil && !all, len(r.cmd.Script) > 0)
 	if r.spec, err = pack("spec", spec); err != nil {
 		return err
 	}

@@ -27,8 +27,6 @@ type Options struct {
 	// Workspace is the preferred workspace, /workspace if empty. Where it can neither be made nor written to, it is a
 	// folder in the state folder.
 	Workspace string
-	// Env is added to the base environment of every command; a command's own wins over it.
-	Env map[string]string
 	// Files is the most descriptors of each process that a command starts, zero: as the container has it. Where the
 	// container allows fewer, that holds.
 	Files int64

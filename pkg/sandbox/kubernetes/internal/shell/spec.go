@@ -2,7 +2,6 @@ package shell
 
 import (
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"maps"
 	"path"
@@ -29,7 +28,7 @@ func mark(n uint32) (command, supervisor int64) {
 
 // spec is what the supervisor reads: a shell script that sets its variables, enters the directory, and leaves the command
 // as the positional parameters.
-func (s *Shell) spec(cmd sandbox.Command, m int64, streaming bool, scriptPath bool) ([]byte, error) {
+func (s *Shell) spec(cmd sandbox.Command, m int64, streaming bool, scriptPath bool) []byte {
 	var b strings.Builder
 	blocks := int64(0)
 	if cmd.OutputLimit > 0 {
@@ -46,21 +45,13 @@ func (s *Shell) spec(cmd sandbox.Command, m int64, streaming bool, scriptPath bo
 		{"PATH", `"${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}"`}, {"HOME", `"$W"`}, {"PWD", `"$PWD"`},
 		{"TMPDIR", `"$S/tmp"`}, {"LANG", "C.UTF-8"}, {"TZ", "UTC"}, {"SBXRUN_WORKSPACE", `"$W"`},
 	}
-	env := maps.Clone(s.opts.Env)
-	if env == nil {
-		env = map[string]string{}
-	}
-	maps.Copy(env, cmd.Env)
 	for _, kv := range base {
-		if _, own := env[kv[0]]; !own {
+		if _, own := cmd.Env[kv[0]]; !own {
 			b.WriteString(" " + kv[0] + "=" + kv[1])
 		}
 	}
-	for _, k := range slices.Sorted(maps.Keys(env)) {
-		if k == "" || strings.ContainsAny(k, "=\x00") {
-			return nil, fmt.Errorf("%q is no name of a variable", k)
-		}
-		b.WriteString(" " + quote(k+"="+env[k]))
+	for _, k := range slices.Sorted(maps.Keys(cmd.Env)) {
+		b.WriteString(" " + quote(k+"="+cmd.Env[k]))
 	}
 	argv := cmd.Argv
 	name := argv[0]
@@ -77,10 +68,7 @@ func (s *Shell) spec(cmd sandbox.Command, m int64, streaming bool, scriptPath bo
 		b.WriteString(` "$D.script"`)
 	}
 	b.WriteString("\n")
-	if strings.ContainsRune(b.String(), 0) {
-		return nil, errors.New("an argument, variable or directory with a zero byte in it")
-	}
-	return []byte(b.String()), nil
+	return []byte(b.String())
 }
 
 // directory returns what the supervisor does cd to: a path that starts with . or /, or nothing for the workspace.
