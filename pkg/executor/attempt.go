@@ -95,12 +95,16 @@ func (a *attempt) main(boxes []*box, b budget) bool {
 	a.enter(partSteps, a.run.layout.mainBoxes, boxes)
 	start := time.Now()
 	a.groups(a.run.layout.steps, b, true)
+	collects := len(a.run.layout.recipe.Collect) > 0
 	late := b
-	late.extra = grace
+	if late.extra = grace; collects {
+		late.extra -= collectGrace
+	}
 	a.groups(a.run.layout.finally, late, false)
 	a.stopBackgrounds()
 	a.stepsPhase("run", start)
-	if len(a.run.layout.recipe.Collect) > 0 {
+	if collects {
+		late.extra = grace
 		a.collectAll(late)
 	}
 	ended = true
@@ -119,6 +123,9 @@ func (a *attempt) collectAll(b budget) {
 	defer cancel()
 	if a.trouble = a.collect(a.sample.span.In(ctx)); a.trouble.verdict == event.Passed {
 		a.trouble = twice(a.collected)
+	}
+	if a.trouble.reason == event.ReasonTimeout { // which the sample's own may hide
+		a.send(event.Event{Type: event.TypeWarning, Message: "not all artifacts were collected: " + a.trouble.message})
 	}
 }
 

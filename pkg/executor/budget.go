@@ -9,6 +9,9 @@ import (
 // grace is how much longer finally and collect may take where the sample's, or the run's, time is over.
 const grace = time.Minute
 
+// collectGrace is the part of it that finally leaves to collect.
+const collectGrace = 15 * time.Second
+
 // budget is the time that the steps of one part have. The zero budget has no end.
 type budget struct {
 	sample      time.Time // when the sample's time is over
@@ -43,13 +46,16 @@ func (b budget) soonest(now time.Time, own time.Duration) bound {
 // outer says whether the limit is the sample's or the run's, after which no further step has time.
 func (l bound) outer() bool { return l.own == 0 && !l.at.IsZero() }
 
+// ofRun says whether the limit is the run's.
+func (l bound) ofRun() bool { return l.own == 0 && !l.b.run.IsZero() && l.at.Equal(l.b.run.Add(l.b.extra)) }
+
 // String names the limit, as reasons do.
 func (l bound) String() string {
 	if l.own > 0 {
 		return fmt.Sprintf("its timeout of %v", l.own)
 	}
 	name := fmt.Sprintf("the sample's timeout of %v", l.b.sampleLimit)
-	if !l.b.run.IsZero() && l.at.Equal(l.b.run.Add(l.b.extra)) {
+	if l.ofRun() {
 		name = fmt.Sprintf("the run's timeout of %v", l.b.runLimit)
 	}
 	if l.b.extra > 0 {

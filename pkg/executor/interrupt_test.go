@@ -174,6 +174,31 @@ func TestTimeLimits(t *testing.T) {
 	}
 }
 
+// What hangs in finally leaves collect some of the time that both have.
+func TestFinallyLeavesCollectTime(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		b := newBench(t)
+		b.programs = programs
+		s := b.run("timeout: 1m\nsteps: [{name: a, run: echo log > log; sleep 90}]\nfinally: [{name: f, argv: [hang]}]\ncollect: [{src: log}]").sample()
+		if outcome(s) != "failed/timeout" || s.Dir == "" || !strings.Contains(b.step("f").Message, "and 45s more to clean up") {
+			t.Errorf("%s in %q: %s", outcome(s), s.Dir, b.step("f").Message)
+		}
+	})
+}
+
+// A run whose last samples its time has cut short was stopped by it.
+func TestRunTimeoutCutsShort(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		b := newBench(t)
+		b.programs = programs
+		b.opts.Deadline, b.opts.Timeout = time.Now().Add(time.Minute), time.Minute
+		b.run("steps: [{name: a, argv: [hang]}]")
+		if b.result.Stopped != executor.StoppedTimeout || b.result.NotRun != 0 {
+			t.Errorf("%+v", b.result)
+		}
+	})
+}
+
 // The wait for a sandbox is not the sample's time.
 func TestAcquireIsNotTheSamplesTime(t *testing.T) {
 	inBubble(t, func(t *testing.T) {

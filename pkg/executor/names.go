@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"fmt"
 	"maps"
 	"sync"
 
@@ -16,7 +17,7 @@ type names struct {
 
 	mu    sync.Mutex
 	hosts func() map[string]any // sandbox.NAME
-	steps []seenStep            // those that ended; the last of an id counts
+	steps []seenStep            // those that ended
 	env   expr.Env              // made of the above; nil: to be made
 }
 
@@ -39,7 +40,15 @@ func (n *names) get() expr.Env {
 			steps[s.ID] = unknownStep(s.Step)
 		}
 	}
+	seen := make(map[string]bool, len(n.steps))
 	for _, s := range n.steps {
+		if seen[s.id] { // named, it is an error before anything runs; steps[x] is known only now
+			steps[s.id] = expr.Lazy(func() (any, error) {
+				return nil, fmt.Errorf("steps.%s is ambiguous: several steps have this id; give one of them another", s.id)
+			})
+			continue
+		}
+		seen[s.id] = true
 		steps[s.id] = s.fields()
 	}
 	env := maps.Clone(n.base())

@@ -30,6 +30,8 @@ type outcome struct {
 	// overall is true where the sample's or the run's time is over, or the sandbox is gone: it counts whatever
 	// continue_on_error says, and nothing is tried again.
 	overall bool
+	// cutShort is true where that was the run's.
+	cutShort bool
 	// repeatable is true of an infrastructure error after which trying in a new sandbox may help.
 	repeatable bool
 }
@@ -83,7 +85,7 @@ const interruption = "interrupted"
 func refused(ctx context.Context, b *box, what string, reason event.Reason, err error) outcome {
 	if t, ok := errors.AsType[*timeoutError](context.Cause(ctx)); ok {
 		o := failed(event.ReasonTimeout, "%s: %v", what, t)
-		o.overall = t.limit.outer()
+		o.overall, o.cutShort = t.limit.outer(), t.limit.ofRun()
 		return o
 	}
 	if ctx.Err() != nil {
@@ -103,11 +105,6 @@ func refused(ctx context.Context, b *box, what string, reason event.Reason, err 
 	case sandbox.KindNoSpace:
 		return failed(event.ReasonDisk, "%s: %v; see limits.disk and limits.inodes", what, cause(err))
 	case sandbox.KindInvalid, sandbox.KindNotFound:
-		if reason == event.ReasonExec { // as a shell says that something cannot be executed
-			o := failed(event.ReasonExitCode, "%s: %v", what, cause(err))
-			o.exit = 126
-			return o
-		}
 		if b.shaped() {
 			return failed(event.ReasonArtifact, "%s: %v", what, cause(err))
 		}

@@ -177,7 +177,7 @@ func (r *readiness) late(ctx context.Context, limit bound, why string) outcome {
 	if why != "" {
 		o.message += " (" + why + ")"
 	}
-	o.overall = limit.outer()
+	o.overall, o.cutShort = limit.outer(), limit.ofRun()
 	return o
 }
 

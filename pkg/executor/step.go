@@ -122,6 +122,9 @@ func (o *outcome) event(number int) event.Try {
 
 // end records the end of a step and tells it.
 func (a *attempt) end(s *step, name string, tries int, o outcome, captures map[string]any) *stepEnd {
+	if o.cutShort {
+		a.run.progress.stop(StoppedTimeout)
+	}
 	end := &stepEnd{outcome: o, captures: captures}
 	shown := captures
 	if len(captures) > 0 {

@@ -81,7 +81,7 @@ func (t *try) run() (o outcome, running bool) {
 // timedOut is the outcome of what a limit of time ended.
 func timedOut(limit bound, what string) outcome {
 	o := failed(event.ReasonTimeout, "%s when %v was over", what, limit)
-	o.overall = limit.outer()
+	o.overall, o.cutShort = limit.outer(), limit.ofRun()
 	return o
 }
 
@@ -184,6 +184,10 @@ func (t *try) judge(res sandbox.Result, err error, limit bound, stopped bool) (o
 		}
 		o.duration = res.Duration
 	}()
+	unfit := ""
+	if kind := sandbox.KindOf(err); err != nil && (kind == sandbox.KindInvalid || kind == sandbox.KindNotFound) {
+		unfit, res.Exit, err = cause(err).Error(), 126, nil // as a shell says that something cannot be executed
+	}
 	switch {
 	case err != nil:
 		return refused(a.run.hard, t.box, "run the command", event.ReasonExec, err)
@@ -207,6 +211,9 @@ func (t *try) judge(res sandbox.Result, err error, limit bound, stopped bool) (o
 		o = timedOut(limit, "it still ran")
 	} else if !t.s.unchecked || out.Limit != "" || out.Exit != 0 && !out.Stopped {
 		o = t.check(&out)
+	}
+	if unfit != "" && o.reason == event.ReasonExitCode {
+		o.message = "run the command: " + unfit
 	}
 	o.ran, o.result = true, out
 	o.overall = o.overall || res.SandboxDied
