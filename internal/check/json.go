@@ -15,7 +15,7 @@ import (
 	"github.com/sbxrun/sbxrun/pkg/recipe"
 )
 
-// json compares s, as one JSON value, with the expected value. Of the expected value the texts are normalised.
+// json compares s, as one JSON value, with the expected value. What is normalised is the output, and then the texts of both values.
 func (c *checker) json(s *subject, t *recipe.Text, norm normalizer) error {
 	if t.JSON == nil {
 		return nil
@@ -52,6 +52,7 @@ func (c *checker) json(s *subject, t *recipe.Text, norm normalizer) error {
 		found("", "%s is not JSON: %v; %s", s.what, err, c.came(s.src))
 		return nil
 	}
+	got = normalizeTexts(got, norm)
 	if at, difference := differJSON("", want, got); difference != "" {
 		if at == "" {
 			at = "the value"

@@ -23,6 +23,7 @@ func TestJSON(t *testing.T) {
 		{"list is a value", array{1, 2}, "[1,2]", ""},
 		{"numbers by value", array{1, 1.0, 100, 0.1, 1e3, 0}, "[1.0, 1, 1e2, 0.10000000000000001, 1000, -0.0]", ""},
 		{"long integers exactly", 9007199254740993, "9007199254740992", "stdout is not the expected JSON: the value: want 9007199254740993, got 9007199254740992"},
+		{"longer than an int", uint64(18446744073709551615), "18446744073709551615", ""},
 		{"beyond float64", 1.5, "1e999", "stdout is not the expected JSON: the value: want 1.5, got 1e999"},
 		{"nested", object{"items": array{object{"name": "a"}, object{"name": "b"}}}, `{"items": [{"name": "a"}, {"name": "c"}]}`,
 			`stdout is not the expected JSON: .items[1].name: want "b", got "c"`},
@@ -52,6 +53,14 @@ func TestJSON(t *testing.T) {
 				t.Error(d)
 			}
 		})
+	}
+}
+
+// The texts of both sides are normalised.
+func TestJSONNormalized(t *testing.T) {
+	text := &recipe.Text{JSON: expr.LiteralValue(map[string]any{"a": " x ", "b": []any{"y"}}), JSONPos: at, Normalize: []recipe.Normalize{{Kind: "trim"}}}
+	if d := cmp.Diff("", messages(step(t, recipe.Expect{Stdout: text}, Outcome{Stdout: Bytes([]byte(`{"a": " x ", "b": ["y\n"]}`))}))); d != "" {
+		t.Error(d)
 	}
 }
 
