@@ -81,13 +81,15 @@ func TestKilled(t *testing.T) {
 	alive.awaits("has-begun")
 	keep := w.list(leases)[0].GetName()
 	s := w.start(w.twoHundred(), "-j", "6")
-	w.eventually("half of the results", func() error {
+	if err := within(5*patience, func() error { // a pod is started for each
 		data, err := os.ReadFile(filepath.Join(s.dir, "results.jsonl"))
 		if n := strings.Count(string(data), "\n"); err == nil && n < 100 {
-			err = fmt.Errorf("%d results", n)
+			err = fmt.Errorf("%d of 100 results", n)
 		}
 		return err
-	})
+	}); err != nil {
+		t.Fatal(err)
+	}
 	if err := s.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}

@@ -2,10 +2,12 @@ package sandboxtest
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 )
@@ -20,8 +22,10 @@ var bulkChecks = []check{
 func roundTrip(size int64) func(*testing.T, *suite) {
 	return func(t *testing.T, s *suite) {
 		b, sent, back := s.box(t), newNoise(size), newCounter()
+		moves := newMoves(t)
+		b.ctx = moves.ctx
 		s.flat(t, func() {
-			if err := sandbox.Put(b.ctx, b, sandbox.File{Name: "dir/file", Mode: 0o640, Size: size}, sent); err != nil {
+			if err := sandbox.Put(b.ctx, b, sandbox.File{Name: "dir/file", Mode: 0o640, Size: size}, io.TeeReader(sent, moves)); err != nil {
 				t.Fatal(err)
 			}
 		})
@@ -34,7 +38,7 @@ func roundTrip(size int64) func(*testing.T, *suite) {
 				t.Fatal(err)
 			}
 			defer r.Close()
-			if _, err := io.Copy(back, r); err != nil {
+			if _, err := io.Copy(io.MultiWriter(back, moves), r); err != nil {
 				t.Fatal(err)
 			}
 			if f.Name != "dir/file" || f.Size != size || f.Mode != 0o640 {
@@ -45,4 +49,23 @@ func roundTrip(size int64) func(*testing.T, *suite) {
 			t.Errorf("%d bytes came back with digest %x, want %d with %x", back.n, back.Sum(nil), size, sent.Sum(nil))
 		}
 	}
+}
+
+// moves ends its context once nothing was written to it for as long as hang: how long it takes altogether is no matter of
+// the suite's.
+type moves struct {
+	ctx   context.Context
+	timer *time.Timer
+}
+
+func newMoves(t *testing.T) moves {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	timer := time.AfterFunc(hang, func() { cancel(fmt.Errorf("nothing came for %v", hang)) })
+	t.Cleanup(func() { timer.Stop(); cancel(nil) })
+	return moves{ctx, timer}
+}
+
+func (m moves) Write(b []byte) (int, error) {
+	m.timer.Reset(hang)
+	return len(b), nil
 }
