@@ -47,7 +47,9 @@ func (b budget) soonest(now time.Time, own time.Duration) bound {
 func (l bound) outer() bool { return l.own == 0 && !l.at.IsZero() }
 
 // ofRun says whether the limit is the run's.
-func (l bound) ofRun() bool { return l.own == 0 && !l.b.run.IsZero() && l.at.Equal(l.b.run.Add(l.b.extra)) }
+func (l bound) ofRun() bool {
+	return l.own == 0 && !l.b.run.IsZero() && l.at.Equal(l.b.run.Add(l.b.extra))
+}
 
 // String names the limit, as reasons do.
 func (l bound) String() string {
