@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -26,6 +27,10 @@ const (
 
 // runNames ends with the log, which marks a folder as a run's: it is the last to go.
 var runNames = []string{resultsFile, reportFile, junitFile, logsDir, artifacts, eventsFile}
+
+// leftName is what else is in the folder of a run that was killed: reports that were not complete, files on the way out of
+// a sandbox, sandboxes of isolation none.
+var leftName = regexp.MustCompile(`^(\.(results\.jsonl|report\.json|junit\.xml|fetched-)[0-9]+|bare-[0-9a-z]{12})$`)
 
 // home is where runs go that are given no folder, in the working directory.
 const home = ".sbxrun"
@@ -85,11 +90,13 @@ func (d *runDir) empty(shown string) error {
 	if len(entries) == 0 {
 		return nil
 	}
-	var others []string
+	var left, others []string
 	run := false
 	for _, e := range entries {
 		run = run || e.Name() == eventsFile
-		if !slices.Contains(runNames, e.Name()) {
+		if leftName.MatchString(e.Name()) {
+			left = append(left, e.Name())
+		} else if !slices.Contains(runNames, e.Name()) {
 			others = append(others, e.Name())
 		}
 	}
@@ -99,7 +106,7 @@ func (d *runDir) empty(shown string) error {
 		}
 		return usagef("--out %s holds something else than a run (%s); name a new or empty folder", shown, strings.Join(others, ", "))
 	}
-	for _, name := range runNames {
+	for _, name := range append(left, runNames...) {
 		if err := os.RemoveAll(filepath.Join(d.path, name)); err != nil {
 			return usagef("cannot replace the run in %s: %v", shown, err)
 		}
