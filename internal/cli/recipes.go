@@ -14,7 +14,7 @@ import (
 )
 
 // expand turns the arguments into paths of recipes: a file is itself, a folder its *.yaml and *.yml, a glob what it
-// matches. The order is that of the arguments, sorted within one; a path that comes twice is taken once.
+// matches, without hidden names and what runs wrote. The order is that of the arguments, sorted within one; a path that comes twice is taken once.
 func expand(args []string) ([]string, error) {
 	var paths []string
 	for _, arg := range args {
@@ -52,11 +52,11 @@ func expandOne(arg string) ([]string, error) {
 	case err == nil:
 		return []string{arg}, nil
 	case strings.ContainsAny(arg, "*?[{"):
-		found, err := doublestar.FilepathGlob(arg, doublestar.WithFilesOnly())
+		found, err := doublestar.FilepathGlob(arg, doublestar.WithFilesOnly(), doublestar.WithNoHidden())
 		if err != nil {
 			return nil, usagef("%q is not a valid glob: %v", arg, err)
 		}
-		found = slices.DeleteFunc(found, func(path string) bool { return filepath.Base(path) == profileFile })
+		found = slices.DeleteFunc(found, inRun)
 		if len(found) == 0 {
 			return nil, usagef("no file matches %s", arg)
 		}
@@ -67,6 +67,18 @@ func expandOne(arg string) ([]string, error) {
 	default:
 		return nil, usagef("cannot read the recipe: %v", err)
 	}
+}
+
+// inRun says whether a run wrote what is at path, which is code that is not trusted.
+func inRun(path string) bool {
+	for dir := filepath.Dir(path); dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		if name := filepath.Base(dir); slices.Contains(runNames, name) || leftName.MatchString(name) {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(dir), eventsFile)); err == nil {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // load reads all recipes and returns every mistake of all of them. Names must be unique, since results are kept by name.

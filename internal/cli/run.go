@@ -43,6 +43,9 @@ func newRun(std stdio) *cobra.Command {
 		Long: `run runs recipes, one after another, and writes what happened to --out, by default a new folder below .sbxrun/runs:
 events.jsonl, results.jsonl, report.json, junit.xml, logs/ and artifacts/.
 
+A DIR stands for the *.yaml and *.yml in it; a quoted GLOB, in which ** is any depth, for the files that it matches, hidden
+names and what runs wrote left out.
+
 Ctrl-C once ends what runs, takes the sandboxes down and writes the reports; twice: as fast as teardown allows; a third
 time: at once. SIGTERM and SIGHUP act alike.
 
