@@ -94,13 +94,18 @@ func explain(std stdio, cmd *cobra.Command, err error) int {
 	if code, ok := errors.AsType[exitError](err); ok {
 		return int(code)
 	}
-	if bad, ok := errors.AsType[*badRecipes](err); ok {
-		fmt.Fprintln(std.err, bad)
-		return exitUsage
-	}
 	name := "sbxrun"
 	if cmd != nil {
 		name = cmd.CommandPath()
+	}
+	if bad, ok := errors.AsType[*badRecipes](err); ok {
+		for _, e := range bad.errs {
+			if usage, ok := errors.AsType[*usageError](e); ok {
+				e = fmt.Errorf("%s: %w", name, usage)
+			}
+			fmt.Fprintln(std.err, e)
+		}
+		return exitUsage
 	}
 	fmt.Fprintf(std.err, "%s: %v\n", name, err)
 	return statusOf(err)

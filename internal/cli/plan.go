@@ -24,14 +24,10 @@ shown.`,
 			if err := oneOf("-o", output, "text", "json"); err != nil {
 				return err
 			}
-			recipes, err := load(args)
-			if err != nil {
-				return err
-			}
 			if err := provider.settle(); err != nil {
 				return err
 			}
-			plans, err := flags.build(cmd.Context(), recipes, &provider)
+			plans, err := flags.build(cmd.Context(), args, &provider)
 			if err != nil {
 				return err
 			}

@@ -29,17 +29,19 @@ func (f *planFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.shard, "shard", "", "run only part `I/N` of the cases, such as 1/4; gates wait for \"sbxrun report\"")
 }
 
-// build makes the plans of all recipes and returns every mistake.
-func (f *planFlags) build(ctx context.Context, recipes []*recipe.Recipe, provider *providerFlags) ([]*plan.Plan, error) {
+// build makes the plans of the recipes that the arguments name and returns every mistake. Where a recipe cannot be read none
+// is planned: what --set says may be for that one.
+func (f *planFlags) build(ctx context.Context, args []string, provider *providerFlags) ([]*plan.Plan, error) {
 	opts, err := f.options(provider.jobs())
 	if err != nil {
 		return nil, err
 	}
 	opts.Origin = provider.origin()
-	var (
-		plans []*plan.Plan
-		bad   []error
-	)
+	recipes, bad := load(args)
+	if len(bad) > 0 {
+		return nil, mistakes(append(bad, sameNames(recipes)...))
+	}
+	var plans []*plan.Plan
 	set := opts.Set
 	for _, r := range recipes {
 		opts.Set = setOf(r, recipes, set)
@@ -50,14 +52,10 @@ func (f *planFlags) build(ctx context.Context, recipes []*recipe.Recipe, provide
 		}
 		plans = append(plans, p)
 	}
-	switch {
-	case len(bad) == 0:
-		return plans, nil
-	case len(recipes) > 1 && len(plans) > 0 && onlyEmpty(bad):
-		return plans, nil // --case chose among the cases of all recipes
-	default:
-		return nil, &badRecipes{bad}
+	if len(plans) > 0 && onlyEmpty(bad) { // --case chose among the cases of all recipes
+		bad = nil
 	}
+	return plans, mistakes(append(bad, sameNames(recipes)...))
 }
 
 // setOf is what of --set is for r: not what only other recipes have. What none has is left, to be an error.

@@ -13,25 +13,10 @@ import (
 	"github.com/sbxrun/sbxrun/pkg/recipe"
 )
 
-// expand turns the arguments into paths of recipes: a file is itself, a folder its *.yaml and *.yml, a glob what it
-// matches, without hidden names and what runs wrote. The order is that of the arguments, sorted within one; a path that comes twice is taken once.
-func expand(args []string) ([]string, error) {
-	var paths []string
-	for _, arg := range args {
-		found, err := expandOne(arg)
-		if err != nil {
-			return nil, err
-		}
-		for _, p := range found {
-			if !slices.Contains(paths, p) {
-				paths = append(paths, p)
-			}
-		}
-	}
-	return paths, nil
-}
-
-func expandOne(arg string) ([]string, error) {
+// expand turns an argument into paths of recipes, sorted: a file is itself, a folder its *.yaml and *.yml, a glob what it
+// matches, without hidden names and what runs wrote.
+func expand(arg string) ([]string, error) {
+	arg = filepath.Clean(arg)
 	info, err := os.Stat(arg)
 	switch {
 	case err == nil && info.IsDir():
@@ -81,36 +66,52 @@ func inRun(path string) bool {
 	return false
 }
 
-// load reads all recipes and returns every mistake of all of them. Names must be unique, since results are kept by name.
-func load(args []string) ([]*recipe.Recipe, error) {
-	paths, err := expand(args)
-	if err != nil {
-		return nil, err
-	}
-	var (
-		recipes []*recipe.Recipe
-		bad     []error
-		named   = map[string]string{}
-	)
-	for _, path := range paths {
-		r, err := recipe.Load(path)
+// load reads all recipes, each once and in the order of the arguments, and returns every mistake of the arguments and of
+// what they name.
+func load(args []string) (recipes []*recipe.Recipe, bad []error) {
+	seen := map[string]bool{}
+	for _, arg := range args {
+		paths, err := expand(arg)
 		if err != nil {
 			bad = append(bad, err)
-			continue
 		}
-		if other, taken := named[r.Name]; taken {
-			bad = append(bad, fmt.Errorf("%s: the name %q is that of %s too; names of recipes are unique in a run", path, r.Name, other))
+		for _, path := range paths {
+			if seen[path] {
+				continue
+			}
+			seen[path] = true
+			r, err := recipe.Load(path)
+			if err != nil {
+				bad = append(bad, err)
+				continue
+			}
+			recipes = append(recipes, r)
 		}
-		named[r.Name] = path
-		recipes = append(recipes, r)
 	}
-	if len(bad) > 0 {
-		return nil, &badRecipes{bad}
-	}
-	return recipes, nil
+	return recipes, bad
 }
 
-// badRecipes is every mistake of the recipes of one command line: nothing was started.
+// sameNames are the mistakes of recipes whose names others have: results are kept by name.
+func sameNames(recipes []*recipe.Recipe) (bad []error) {
+	named := map[string]string{}
+	for _, r := range recipes {
+		if other, taken := named[r.Name]; taken {
+			bad = append(bad, fmt.Errorf("%s: the name %q is that of %s too; names of recipes are unique in a run", r.Path, r.Name, other))
+		}
+		named[r.Name] = r.Path
+	}
+	return bad
+}
+
+// mistakes is the error of a command line in which these are wrong; nil for none.
+func mistakes(bad []error) error {
+	if len(bad) == 0 {
+		return nil
+	}
+	return &badRecipes{bad}
+}
+
+// badRecipes is every mistake of the recipes of one command line, and of how it names them: nothing was started.
 type badRecipes struct{ errs []error }
 
 func (e *badRecipes) Error() string   { return errors.Join(e.errs...).Error() }

@@ -102,11 +102,7 @@ func (f *runFlags) run(ctx context.Context, std stdio, args []string) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	recipes, err := load(args)
-	if err != nil {
-		return err
-	}
-	plans, err := f.plan.build(ctx, recipes, &f.provider)
+	plans, err := f.plan.build(ctx, args, &f.provider)
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,8 @@ environment are not looked at; "sbxrun plan" does that too. Exit status: 0 if al
 			if err := oneOf("-o", output, "text", "json"); err != nil {
 				return err
 			}
-			recipes, err := load(args)
+			recipes, bad := load(args)
+			err := mistakes(append(bad, sameNames(recipes)...))
 			if output == "json" {
 				return errors.Join(printDiagnostics(std, err), err)
 			}
