@@ -166,6 +166,16 @@ func flagError(cmd *cobra.Command, err error) error {
 		}
 		return usagef("--%s %s: %v", bad.GetFlag().Name, bad.GetValue(), bad.Unwrap())
 	}
+	if bad, ok := errors.AsType[*pflag.NotExistError](err); ok && !cmd.HasParent() {
+		flags, name := verb(cmd, "run").Flags(), bad.GetSpecifiedName()
+		f := flags.Lookup(name)
+		if len(name) == 1 { // of a shorthand
+			f = flags.ShorthandLookup(name)
+		}
+		if f != nil {
+			return usagef("--%s is a flag of run: name at least one recipe, an existing path or *.yaml; see \"sbxrun run --help\"", f.Name)
+		}
+	}
 	unknown, ok := strings.CutPrefix(err.Error(), "unknown flag: --")
 	if !ok {
 		return usagef("%v; see \"%s --help\"", err, cmd.CommandPath())
