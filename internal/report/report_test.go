@@ -136,6 +136,32 @@ func TestWrite(t *testing.T) {
 	}
 }
 
+// A link stays, and what it leads to is written.
+func TestWriteThroughLinks(t *testing.T) {
+	dir := t.TempDir()
+	target, link := filepath.Join(dir, "target"), filepath.Join(dir, "link")
+	if err := os.Symlink("target", link); err != nil {
+		t.Fatal(err)
+	}
+	l := open(t, recorded("steps")...)
+	for _, before := range []string{"", strings.Repeat("long", 1<<16)} { // the first time it leads nowhere
+		if before != "" {
+			if err := os.WriteFile(target, []byte(before), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		files, err := Write(l, Options{Dir: dir, JUnit: link})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, _ := os.ReadFile(files[1])
+		got, _ := os.ReadFile(target)
+		if info, err := os.Lstat(link); err != nil || info.Mode().Type() != os.ModeSymlink || !bytes.Equal(got, want) {
+			t.Errorf("%v, %v; the target has %d bytes, want %d", info, err, len(got), len(want))
+		}
+	}
+}
+
 func jsonString(s string) (string, error) {
 	data, err := json.Marshal(s)
 	return string(data), err

@@ -98,10 +98,10 @@ func JSON(w io.Writer, r *Report) error {
 	return enc.Encode(r)
 }
 
-// writeFile replaces the file at path once its content is complete. What is there and no file, such as a pipe or
-// /dev/stdout, is written to.
+// writeFile replaces the file at path once its content is complete. What is there and no file, such as a pipe or a link,
+// which /dev/stdout is too, is written to.
 func writeFile(path string, content func(io.Writer) error) error {
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
 		return writeTo(path, content)
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -122,8 +122,16 @@ func writeFile(path string, content func(io.Writer) error) error {
 	return f.CloseAtomicallyReplace()
 }
 
+// writeTo writes to what path leads to. What this process writes to already goes on where that is: opened again, a file
+// would be written from its beginning, over what is in it.
 func writeTo(path string, content func(io.Writer) error) error {
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	info, _ := os.Stat(path)
+	for _, f := range []*os.File{os.Stdout, os.Stderr} {
+		if own, err := f.Stat(); err == nil && os.SameFile(info, own) {
+			return content(f)
+		}
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
 	if err != nil {
 		return err
 	}
