@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 
@@ -68,12 +69,13 @@ func merge(std stdio, log *report.Log, first, out, junit string) error {
 	}
 	code := status(mergedOutcome(log))
 	log.SetExit(code)
-	files, err := report.Write(log, report.Options{Dir: dir, JUnit: junit, Results: true})
-	if err != nil {
-		return err
-	}
-	err = report.Show(log, report.DetectConsole(std.out, os.Getenv), files...)
-	return ended(std, code, err)
+	options := report.DetectConsole(std.out, os.Getenv)
+	options.Live = false
+	console := report.NewConsole(options) // before the reports, of which one may go to its output
+	files, err := report.Write(log, report.Options{
+		Dir: dir, JUnit: junit, Results: true, StepSummary: os.Getenv("GITHUB_STEP_SUMMARY"),
+	})
+	return ended(std, code, errors.Join(err, console.Show(log, files...)))
 }
 
 // mergedOutcome is the outcome of runs whose events are all there is. A run that was killed, or a shard that is not

@@ -25,7 +25,7 @@ func TestMemoryIsFlat(t *testing.T) {
 			func(w io.Writer) error { return JUnit(w, l, dir) },
 			func(w io.Writer) error { return JSON(w, l.Report()) },
 			func(w io.Writer) error { return ResultLines(w, l, dir) },
-			func(w io.Writer) error { return Show(l, ConsoleOptions{Out: w}) },
+			func(w io.Writer) error { return NewConsole(ConsoleOptions{Out: w}).Show(l) },
 		} {
 			if err := write(io.Discard); err != nil {
 				t.Fatal(err)

@@ -140,6 +140,9 @@ func (c *Console) Note(line string) bool {
 	return true
 }
 
+// Show shows what came of a run that was recorded, and where its reports are, instead of the events that were sent.
+func (c *Console) Show(l *Log, reports ...string) error { return c.finish(l.Report(), reports) }
+
 // Close shows what came of the run and where the reports are, and returns the first error of the writer. Nothing is sent
 // after it.
 func (c *Console) Close(reports ...string) error {

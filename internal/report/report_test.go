@@ -78,7 +78,7 @@ func TestReports(t *testing.T) {
 					return err
 				}},
 				{".txt", func(w io.Writer) error {
-					return Show(l, ConsoleOptions{Out: w}, "out/report.json", "out/junit.xml", "x.xml")
+					return NewConsole(ConsoleOptions{Out: w}).Show(l, "out/report.json", "out/junit.xml", "x.xml")
 				}},
 			} {
 				var buf bytes.Buffer

@@ -84,12 +84,6 @@ func (l *Log) Report() *Report {
 	return r
 }
 
-// Show writes what a console shows at the end of a run, from its log.
-func Show(l *Log, o ConsoleOptions, reports ...string) error {
-	o.Live = false
-	return newConsole(o).finish(l.Report(), reports)
-}
-
 // JSON writes report.json.
 func JSON(w io.Writer, r *Report) error {
 	enc := json.NewEncoder(w)
