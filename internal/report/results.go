@@ -53,17 +53,24 @@ type resultLine struct {
 	Flaky    bool               `json:"flaky"`
 	Duration float64            `json:"duration"` // seconds
 	Phases   map[string]float64 `json:"phases"`
-	Steps    []event.StepResult `json:"steps"`
+	Steps    []stepLine         `json:"steps"`
 	Dir      string             `json:"dir"`
 	Reused   bool               `json:"reused,omitempty"`
 	Tries    int                `json:"tries,omitempty"`
+}
+
+// stepLine is a step in it, of which the same holds.
+type stepLine struct {
+	event.StepResult
+	Reason   event.Reason   `json:"reason"`
+	Captures map[string]any `json:"captures"`
 }
 
 func result(e event.Event, dir string) *resultLine {
 	s := e.SampleEnd
 	line := &resultLine{
 		Recipe: e.Recipe, ID: e.Case, Sample: e.Sample, Case: s.Fields, Verdict: s.Verdict, Reason: s.Reason,
-		Message: s.Message, Flaky: s.Flaky, Duration: s.Duration, Phases: s.Phases, Steps: s.Steps, Dir: dir,
+		Message: s.Message, Flaky: s.Flaky, Duration: s.Duration, Phases: s.Phases, Steps: []stepLine{}, Dir: dir,
 		Reused: s.Reused, Tries: s.Tries,
 	}
 	if line.Case == nil {
@@ -72,8 +79,12 @@ func result(e event.Event, dir string) *resultLine {
 	if line.Phases == nil {
 		line.Phases = map[string]float64{}
 	}
-	if line.Steps == nil {
-		line.Steps = []event.StepResult{}
+	for _, step := range s.Steps {
+		captures := step.Captures
+		if captures == nil {
+			captures = map[string]any{}
+		}
+		line.Steps = append(line.Steps, stepLine{step, step.Reason, captures})
 	}
 	return line
 }

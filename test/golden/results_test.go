@@ -141,6 +141,17 @@ func readResults(dir string) ([]result, error) {
 		if err := dec.Decode(&r); err != nil {
 			return nil, fmt.Errorf("results.jsonl: %w: %s", err, line)
 		}
+		var keys struct{ Steps []map[string]any }
+		if err := json.Unmarshal(line, &keys); err != nil {
+			return nil, err
+		}
+		for _, step := range keys.Steps {
+			for _, key := range []string{"name", "verdict", "reason", "exit", "duration", "tries", "captures"} {
+				if step[key] == nil {
+					return nil, fmt.Errorf("results.jsonl: a step without %s: %s", key, line)
+				}
+			}
+		}
 		all = append(all, r)
 	}
 	slices.SortFunc(all, func(a, b result) int {
