@@ -3,12 +3,15 @@ package report
 import (
 	"bytes"
 	"encoding/xml"
+	"fmt"
 	"io"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/sbxrun/sbxrun/pkg/event"
 )
@@ -307,5 +310,35 @@ func TestJUnitTakesNoAttachmentsOfSandboxes(t *testing.T) {
 	out := junitOf(t, step)
 	if n := strings.Count(out, "[[ATTACHMENT|"); n != 2 || strings.Count(out, "/etc/passwd") < 4 {
 		t.Errorf("%d attachments:\n%s", n, out)
+	}
+}
+
+// Steps of one name that run at once keep their tries, and their names in the order of the recipe, whichever ends first.
+func TestJUnitOfStepsWithOneName(t *testing.T) {
+	try := func(place, n int) string {
+		return fmt.Sprintf(`{"type":"try.end","recipe":"r","case":"main","sample":1,"try":{"step":"t","place":%d,"number":%d,"reason":"exit_code","message":"place %[1]d, try %[2]d","exit":1,"duration":0}}`, place, n)
+	}
+	end := func(place, tries int, verdict event.Verdict, reason string) string {
+		return fmt.Sprintf(`{"type":"step.end","recipe":"r","case":"main","sample":1,"step":{"name":"t","part":"steps","place":%d,"verdict":%q,%s"tries":%d,"exit":0,"duration":0}}`, place, verdict, reason, tries)
+	}
+	first, second := end(1, 2, event.Failed, `"reason":"exit_code",`), end(2, 3, event.Passed, "")
+	sample := `{"type":"sample.end","recipe":"r","case":"main","sample":1,"sample_end":{"verdict":"failed","reason":"exit_code","steps":[]}}`
+	start := strings.Replace(recipeStart, `"has_cases":true`, `"has_cases":false`, 1)
+	var reports []string
+	for _, ends := range [][]string{{first, second}, {second, first}} {
+		dir := writeLog(t, append([]string{runStart, start, try(2, 1), try(1, 1), try(2, 2)}, append(ends, sample)...)...)
+		var buf bytes.Buffer
+		if err := JUnit(&buf, open(t, dir), dir); err != nil {
+			t.Fatal(err)
+		}
+		checkJUnit(t, buf.Bytes())
+		reports = append(reports, buf.String())
+	}
+	if diff := cmp.Diff(reports[0], reports[1]); diff != "" {
+		t.Error(diff)
+	}
+	want := `(?s)name="t" .*<failure .*<rerunFailure message="place 1, try 1".*name="t \(2\)".*<flakyFailure message="place 2, try 1".*<flakyFailure message="place 2, try 2"`
+	if !regexp.MustCompile(want).MatchString(reports[0]) || strings.Count(reports[0], "stackTrace>") != 6 {
+		t.Error(reports[0])
 	}
 }

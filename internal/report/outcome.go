@@ -10,8 +10,8 @@ import (
 
 // outcome is a sample that ended, with what is known of its steps.
 type outcome struct {
-	event.Event // sample.end
-	steps       []stepOutcome
+	event.Event                // sample.end
+	steps       []stepOutcome  // by their place in the recipe; in logs that do not tell it, in the order of their ends
 	infra       []event.Sample // tries of the whole sample that were repeated
 }
 
@@ -35,7 +35,13 @@ type openSample struct {
 	outcome
 	began   time.Time
 	running []string // names of steps
-	tries   map[string][]event.Try
+	tries   map[stepKey][]event.Try
+}
+
+// stepKey is a step of a sample. Logs that tell no place know steps by their names alone.
+type stepKey struct {
+	name  string
+	place int
 }
 
 // add takes an event, and is the outcome if a sample ends with it.
@@ -60,9 +66,10 @@ func (t *tracker) add(e event.Event) *outcome {
 		s.running = append(s.running, e.StepStart.Name)
 	case event.TypeTryEnd:
 		if s.tries == nil {
-			s.tries = map[string][]event.Try{}
+			s.tries = map[stepKey][]event.Try{}
 		}
-		s.tries[e.Try.Step] = append(s.tries[e.Try.Step], *e.Try)
+		step := stepKey{e.Try.Step, e.Try.Place}
+		s.tries[step] = append(s.tries[step], *e.Try)
 	case event.TypeStepEnd:
 		s.endStep(*e.StepEnd)
 	case event.TypeInfraRetry:
@@ -88,13 +95,18 @@ func (s *openSample) endStep(step event.Step) {
 		step.Stdout.Head, step.Stdout.Tail, step.Stderr.Head, step.Stderr.Tail = "", "", "", ""
 	}
 	out := stepOutcome{Step: step}
-	for _, try := range s.tries[step.Name] {
+	key := stepKey{step.Name, step.Place}
+	for _, try := range s.tries[key] {
 		if try.Number != step.Tries {
 			out.earlier = append(out.earlier, try)
 		}
 	}
-	delete(s.tries, step.Name)
-	s.steps = append(s.steps, out)
+	delete(s.tries, key)
+	at := len(s.steps)
+	for at > 0 && s.steps[at-1].Place > step.Place {
+		at--
+	}
+	s.steps = slices.Insert(s.steps, at, out)
 }
 
 // unfinished are the samples that did not end, in a fixed order; they have no SampleEnd.

@@ -137,7 +137,8 @@ type Step struct {
 
 // Try is one try of a step.
 type Try struct {
-	Step     string        `json:"step,omitempty"` // the step's name, in try.end
+	Step     string        `json:"step,omitempty"`  // the step's name, in try.end
+	Place    int           `json:"place,omitempty"` // of the step among all of the recipe, from 1, since names may come twice
 	Number   int           `json:"number,omitempty"`
 	Reason   Reason        `json:"reason,omitempty"`
 	Message  string        `json:"message,omitempty"` // first line: what to read first

@@ -84,7 +84,7 @@ func (a *attempt) tries(s *step, name string, b budget) *stepEnd {
 			return t.end(o)
 		}
 		t.close()
-		e := o.event(n)
+		e := o.event(s, n)
 		e.Step = name
 		a.send(event.Event{Type: event.TypeTryEnd, Try: &e})
 		backoff = max(backoff, min(2*backoff, maxBackoff))
@@ -113,10 +113,10 @@ func (a *attempt) pause(d time.Duration, b budget) bool {
 }
 
 // event returns the outcome as the events of tries and steps carry it.
-func (o *outcome) event(number int) event.Try {
+func (o *outcome) event(s *step, number int) event.Try {
 	return event.Try{
-		Number: number, Reason: o.reason, Message: o.message, Findings: o.findings, Exit: o.exit, Signal: o.signal,
-		Duration: o.duration, Stdout: o.stdout, Stderr: o.stderr,
+		Place: s.index + 1, Number: number, Reason: o.reason, Message: o.message, Findings: o.findings, Exit: o.exit,
+		Signal: o.signal, Duration: o.duration, Stdout: o.stdout, Stderr: o.stderr,
 	}
 }
 
@@ -137,7 +137,7 @@ func (a *attempt) end(s *step, name string, tries int, o outcome, captures map[s
 		Name: name, ID: s.ID, Part: s.part, Sandbox: a.boxName(s.box), Line: s.Pos.Line,
 		Verdict: o.verdict, Tolerated: s.ContinueOnError && o.verdict == event.Failed && !o.overall,
 		Flaky: o.verdict == event.Passed && tries > 1, Background: s.Background, Tries: tries, Captures: shown,
-		Try: o.event(0),
+		Try: o.event(s, 0),
 	}
 	a.send(event.Event{Type: event.TypeStepEnd, StepEnd: &end.event})
 	a.ends[s.index] = end
