@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -74,19 +75,35 @@ func (g *gather) source(src, dst string, mode uint32) error {
 	case !isGlob(src):
 		return fmt.Errorf("%s: %w", src, errNoFile)
 	}
-	fixed, pattern := doublestar.SplitPattern(filepath.ToSlash(full))
-	matches, err := doublestar.Glob(os.DirFS(fixed), pattern, doublestar.WithFilesOnly(), doublestar.WithFailOnIOErrors())
+	return g.glob(src, filepath.ToSlash(full), dst, mode)
+}
+
+// glob adds what a glob matches: files, folders with their content, and links. A link that itself matches, and leads to a
+// file, is taken for that file; through others nothing is looked for.
+func (g *gather) glob(src, full, dst string, mode uint32) error {
+	fixed, pattern := doublestar.SplitPattern(full)
+	names, err := doublestar.Glob(os.DirFS(fixed), pattern, doublestar.WithNoFollow(), doublestar.WithFailOnIOErrors())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s: %w", src, err)
 	}
-	if len(matches) == 0 {
+	names = slices.DeleteFunc(names, func(name string) bool { // ** matches . too, and runs grow while they are read
+		return name == "." || path.Base(name) == ".sbxrun"
+	})
+	if len(names) == 0 {
 		return fmt.Errorf("%s: %w", src, errNoFile)
 	}
-	for _, m := range matches {
-		full := filepath.Join(fixed, filepath.FromSlash(m))
+	matches := make(map[string]bool, len(names))
+	for _, name := range names {
+		matches[filepath.Join(fixed, name)] = true
+	}
+	slices.Sort(names)
+	for _, name := range slices.Compact(names) {
+		full := filepath.Join(fixed, name)
 		info, err := os.Stat(full)
-		if err == nil {
-			err = g.file(full, info, path.Join(dst, m), mode)
+		if err == nil && !info.IsDir() {
+			err = g.file(full, info, path.Join(dst, name), mode)
+		} else {
+			err = g.walk(full, path.Join(dst, name), mode, matches)
 		}
 		if err != nil {
 			return err
@@ -106,15 +123,25 @@ func (g *gather) file(full string, info fs.FileInfo, dst string, mode uint32) er
 	return nil
 }
 
-// folder adds the content of a folder, which may be named by a symbolic link. Links in it stay what they are.
+// folder adds the content of a folder, which may be named by a symbolic link.
 func (g *gather) folder(root, dst string, mode uint32) error {
 	root, err := filepath.EvalSymlinks(root) // WalkDir would not go into a link
 	if err != nil {
 		return err
 	}
+	return g.walk(root, dst, mode, nil)
+}
+
+// walk adds what is at or below root, but for what others add. Links stay what they are.
+func (g *gather) walk(root, dst string, mode uint32, others map[string]bool) error {
 	return filepath.WalkDir(root, func(full string, d fs.DirEntry, err error) error {
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
+		case full != root && others[full] && d.IsDir():
+			return fs.SkipDir
+		case full != root && others[full]:
+			return nil
 		}
 		rel, err := filepath.Rel(root, full)
 		if err != nil {

@@ -56,14 +56,17 @@ func (p *Plan) missingFile(pos recipe.Pos, key string, name *expr.Template) erro
 	if key == "src" && strings.ContainsAny(text, `*?[{\`) {
 		found := false
 		base, pattern := doublestar.SplitPattern(filepath.ToSlash(full))
-		err := doublestar.GlobWalk(os.DirFS(base), pattern, func(string, fs.DirEntry) error {
+		err := doublestar.GlobWalk(os.DirFS(base), pattern, func(name string, _ fs.DirEntry) error {
+			if name == "." { // which ** matches too
+				return nil
+			}
 			found = true
 			return doublestar.SkipDir
-		}, doublestar.WithFilesOnly())
+		}, doublestar.WithNoFollow())
 		if found || err != nil {
 			return nil
 		}
-		return at.errorf("%s: no file beside the recipe matches %s", key, text)
+		return at.errorf("%s: nothing beside the recipe matches %s", key, text)
 	}
 	return at.errorf("%s: no such file or folder beside the recipe: %s", key, text)
 }
