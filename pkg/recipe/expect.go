@@ -91,6 +91,7 @@ func (d *decoder) fileExpect(e *entry, at place) FileExpect {
 		SHA256: d.template(v.get("sha256"), at),
 		Size:   d.values(v.get("size"), at),
 	}
+	d.confined("files", e.pos, e.key)
 	if exists := v.get("exists"); exists != nil && exists.kind == boolean {
 		b := exists.truth()
 		f.Exists = &b

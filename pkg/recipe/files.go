@@ -7,6 +7,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -36,6 +37,7 @@ func (d *decoder) file(v *value, at place) (File, bool) {
 		Sandbox:  d.sandboxName(v.get("sandbox")),
 		Optional: v.get("optional").truth(),
 	}
+	isFile := f.Content != nil
 	if from := v.entry("from"); from != nil {
 		f.From = d.sandboxName(from.value)
 		switch at.files {
@@ -44,13 +46,84 @@ func (d *decoder) file(v *value, at place) (File, bool) {
 		case filesOfVerify:
 			d.errorf(from.pos, "from cannot be used in verify, whose sandboxes get only what collect took out")
 		}
+		d.inSandbox(v.get("src"), f.Src)
 	} else if f.Src != nil && f.Src.IsLiteral() {
-		d.staged(v.get("src"), f.Optional)
+		isFile = d.staged(v.get("src"), f.Optional)
 	}
-	if dst := v.get("dst"); f.Dst != nil && climbs(dst.text) {
-		d.errorf(dst.pos, "dst: %q leaves the workspace: use a path in it, or an absolute path", shorten(dst.text))
+	if dst := v.get("dst"); f.Dst != nil {
+		d.confined("dst", dst.pos, dst.text)
+		into := f.Content == nil && (dst.text == "." || strings.HasSuffix(dst.text, "/"))
+		if isFile && !into && f.Dst.IsLiteral() && slices.Contains(folders, path.Clean(dst.text)) {
+			d.errorf(dst.pos, "dst: %q is a folder: write the path of a file in it", shorten(dst.text))
+		}
 	}
 	return f, true
+}
+
+// folders are in every sandbox; no file can take their place.
+var folders = []string{".", "/", "/tmp", "/workspace"}
+
+// files decodes a list of files. None may need a folder where another is a file.
+func (d *decoder) files(v *value, at place) []File {
+	type dst struct {
+		key string // so that what lies below a file comes right after it
+		pos Pos
+	}
+	var all []File
+	var known []dst
+	for _, item := range v.list() {
+		f, ok := d.file(item, at)
+		if !ok {
+			continue
+		}
+		if all = append(all, f); f.Content != nil && f.Dst != nil && f.Dst.IsLiteral() {
+			known = append(known, dst{f.Sandbox + "\x00" + strings.ReplaceAll(path.Clean(f.Dst.Source()), "/", "\x00"), item.get("dst").pos})
+		}
+	}
+	slices.SortStableFunc(known, func(a, b dst) int { return strings.Compare(a.key, b.key) })
+	for i, above := 1, 0; i < len(known); i++ {
+		if strings.HasPrefix(known[i].key, known[above].key+"\x00") {
+			d.errorf(known[i].pos, "dst: this is below the file at %s: a path is a file or a folder", known[above].pos)
+		} else {
+			above = i
+		}
+	}
+	return all
+}
+
+// used are the sandboxes into which the recipe's files are staged: those of steps, finally and collect.
+func (r *Recipe) used() map[string]bool {
+	used := map[string]bool{}
+	for _, item := range slices.Concat(r.Steps, r.Finally) {
+		for _, s := range item.Steps {
+			used[s.Sandbox] = true
+			for _, f := range s.Files {
+				used[f.From], used[f.Sandbox] = true, true
+			}
+		}
+	}
+	for _, c := range r.Collect {
+		used[c.Sandbox] = true
+	}
+	return used
+}
+
+// inSandbox checks the src of what is taken out of a sandbox.
+func (d *decoder) inSandbox(v *value, t *expr.Template) {
+	if t == nil {
+		return
+	}
+	d.confined("src", v.pos, v.text)
+	if t.IsLiteral() && !doublestar.ValidatePattern(v.text) {
+		d.errorf(v.pos, "src: not a valid glob: %s", shorten(v.text))
+	}
+}
+
+// confined checks a path in a sandbox.
+func (d *decoder) confined(key string, pos Pos, p string) {
+	if climbs(p) {
+		d.errorf(pos, "%s: %q leaves the workspace: use a path in it, or an absolute path", key, shorten(p))
+	}
 }
 
 // climbs says whether a relative path leaves the folder that it starts from, as far as that can be seen before its
@@ -85,8 +158,8 @@ func (d *decoder) mode(v *value) uint32 {
 	return uint32(mode)
 }
 
-// staged checks that what is to be staged is there. A glob may match nothing until it runs.
-func (d *decoder) staged(v *value, optional bool) {
+// staged checks that what is to be staged is there, and says whether it is a file. A glob may match nothing until it runs.
+func (d *decoder) staged(v *value, optional bool) bool {
 	name := d.beside(v.text)
 	info, err := os.Stat(name)
 	switch {
@@ -100,6 +173,7 @@ func (d *decoder) staged(v *value, optional bool) {
 	default:
 		d.errorf(v.pos, "src: %s", d.unreadable(v.text, err))
 	}
+	return err == nil && info.Mode().IsRegular()
 }
 
 // readable checks that a file beside the recipe is there, if its name is known.

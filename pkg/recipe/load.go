@@ -136,21 +136,24 @@ func (d *decoder) decode(root *value) {
 	r.Sandboxes = d.sandboxes(root.get("sandboxes"))
 	r.Pool = d.pool(root.get("pool"))
 	r.Cases = d.cases(root.get("cases"))
-	for _, v := range root.get("files").list() {
-		if f, ok := d.file(v, place{scope: d.scopes.sample, files: filesOfRecipe}); ok {
-			r.Files = append(r.Files, f)
-		}
-	}
+	r.Files = d.files(root.get("files"), place{scope: d.scopes.sample, files: filesOfRecipe})
 	d.defaults = d.decodeDefaults(root.get("defaults"))
 	r.Steps = d.items(root.get("steps"), partSteps)
 	r.Finally = d.items(root.get("finally"), partFinally)
 	r.Verify = d.items(root.get("verify"), partVerify)
 	for _, v := range root.get("collect").list() {
 		c := Collect{Pos: v.pos, Src: d.template(v.get("src"), place{scope: d.scopes.sample}), Sandbox: d.sandboxName(v.get("sandbox")), Optional: v.get("optional").truth()}
+		d.inSandbox(v.get("src"), c.Src)
 		if c.Sandbox == "" {
 			c.Sandbox = d.known.Sandboxes[0]
 		}
 		r.Collect = append(r.Collect, c)
+	}
+	used := r.used()
+	for _, f := range r.Files {
+		if f.Sandbox != "" && !used[f.Sandbox] {
+			d.errorf(f.Pos, "sandbox: steps and finally do not use %s, so that nothing is staged there: give files to the step that needs them", f.Sandbox)
+		}
 	}
 	r.Samples = root.get("samples").integer(1)
 	for _, v := range root.get("gates").list() {

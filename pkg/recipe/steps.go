@@ -80,11 +80,7 @@ func (d *decoder) step(v *value, part, item int) Step {
 
 	s.If = d.condition(v.get("if"), at)
 	d.command(&s, v, at)
-	for _, f := range v.get("files").list() {
-		if file, ok := d.file(f, at); ok {
-			s.Files = append(s.Files, file)
-		}
-	}
+	s.Files = d.files(v.get("files"), at)
 	if stdin := v.get("stdin"); stdin.scalar() {
 		s.Stdin = d.template(stdin, at)
 	} else if file := stdin.get("file"); file != nil {
