@@ -2,8 +2,10 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"runtime"
 	"time"
@@ -11,7 +13,9 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/sbxrun/sbxrun/internal/expr"
 	"github.com/sbxrun/sbxrun/pkg/plan"
+	"github.com/sbxrun/sbxrun/pkg/recipe"
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local"
@@ -109,13 +113,14 @@ func (f *providerFlags) fitCluster(plans []*plan.Plan) (warnings []string, err e
 	return warnings, nil
 }
 
-// fitMachine compares limits with the memory of this machine.
+// fitMachine compares limits with the memory of this machine, and looks for the files of it that sandboxes name.
 func (f *providerFlags) fitMachine(plans []*plan.Plan) (warnings []string, err error) {
 	var machine unix.Sysinfo_t
 	if err := unix.Sysinfo(&machine); err != nil {
 		return nil, fmt.Errorf("read the size of the memory: %w", err)
 	}
 	total := int64(machine.Totalram) * int64(machine.Unit)
+	var missing []error
 	for _, p := range plans {
 		var sample []sandbox.Limits
 		for _, sb := range p.Recipe.Sandboxes {
@@ -126,6 +131,7 @@ func (f *providerFlags) fitMachine(plans []*plan.Plan) (warnings []string, err e
 			// Limits that depend on the case cannot be known ahead; the kernel holds them to what there is.
 			if spec, err := p.SandboxSpec(sb, p.Env(plan.Case{}, 1, "")); err == nil {
 				sample = append(sample, spec.Limits)
+				missing = append(missing, missingLocal(p, sb, spec.Local)...)
 			}
 		}
 		warning, err := plan.Fit(p.Pool.Size, sample, total)
@@ -136,7 +142,26 @@ func (f *providerFlags) fitMachine(plans []*plan.Plan) (warnings []string, err e
 			warnings = append(warnings, p.Recipe.Name+": "+warning)
 		}
 	}
+	if len(missing) > 0 {
+		return nil, &badRecipes{missing}
+	}
 	return warnings, nil
+}
+
+// missingLocal finds what a sandbox wants of this machine and is not there.
+func missingLocal(p *plan.Plan, sb recipe.Sandbox, of sandbox.Local) (errs []error) {
+	look := func(pos recipe.Pos, key, name string, t *expr.Template) {
+		if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) && !t.Uses("run") {
+			errs = append(errs, &plan.Error{File: p.Recipe.Path, Pos: pos, Message: fmt.Sprintf("sandbox %s: %s: no such file or folder: %s", sb.Name, key, name)})
+		}
+	}
+	if of.Rootfs != "" {
+		look(sb.Pos, "local.rootfs", of.Rootfs, sb.Rootfs)
+	}
+	for i, m := range of.Mounts {
+		look(sb.Mounts[i].Pos, "local.mounts.src", m.Source, sb.Mounts[i].Src)
+	}
+	return errs
 }
 
 // describe prints what the provider's machine, or cluster, can do.
