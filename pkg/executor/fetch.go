@@ -45,6 +45,9 @@ func (f *fetcher) all(ctx context.Context, paths []string) (map[string]check.Fet
 	got := make(map[string]check.Fetched, len(paths))
 	want := places{}
 	for _, p := range paths {
+		if err := climbs(p); err != nil {
+			return nil, err
+		}
 		want.add(path.Clean(p), p)
 	}
 	next, err := f.receive(ctx, want, got)
@@ -110,12 +113,11 @@ func (f *fetcher) stream(ctx context.Context, list []string, want places, got ma
 		globs[i] = sandbox.EscapeGlob(at)
 		named[streamName(at)] = at
 	}
-	stream, err := f.box.sb.Receive(ctx, globs)
+	r, err := f.box.receive(ctx, globs...)
 	if err != nil {
 		return err
 	}
-	defer stream.Close()
-	r := newTarReader(stream, f.box.spec.Limits.WithDefaults())
+	defer r.Close()
 	for {
 		h, err := r.next()
 		if errors.Is(err, io.EOF) {
@@ -141,6 +143,14 @@ func (f *fetcher) stream(ctx context.Context, list []string, want places, got ma
 			got[p] = fetched
 		}
 	}
+}
+
+// climbs refuses a relative path that leaves the workspace: providers cut it off there.
+func climbs(p string) error {
+	if p := path.Clean(p); p == ".." || strings.HasPrefix(p, "../") {
+		return unfit("%q leaves the workspace: use a path in it, or an absolute path", p)
+	}
+	return nil
 }
 
 // keep reads the content of a file.
@@ -193,17 +203,35 @@ func (section) Close() error { return nil }
 // tarReader reads what a sandbox sends, which is not to be trusted: it ends where more comes than the sandbox's disk
 // can hold (a sparse file is longer than it is large), and where there are more entries than its inodes.
 type tarReader struct {
+	io.Closer
 	r       *tar.Reader
 	bytes   int64
 	entries int64
 	limits  sandbox.Limits
+	ahead   *tar.Header // that peek has read
 }
 
-func newTarReader(r io.Reader, limits sandbox.Limits) *tarReader {
-	return &tarReader{r: tar.NewReader(r), bytes: limits.Disk, entries: limits.Inodes, limits: limits}
+// receive opens a stream of what globs match.
+func (b *box) receive(ctx context.Context, globs ...string) (*tarReader, error) {
+	stream, err := b.sb.Receive(ctx, globs)
+	if err != nil {
+		return nil, err
+	}
+	limits := b.spec.Limits.WithDefaults()
+	return &tarReader{Closer: stream, r: tar.NewReader(stream), bytes: limits.Disk, entries: limits.Inodes, limits: limits}, nil
+}
+
+// peek returns what next will.
+func (t *tarReader) peek() (h *tar.Header, err error) {
+	t.ahead, err = t.next()
+	return t.ahead, err
 }
 
 func (t *tarReader) next() (*tar.Header, error) {
+	if h := t.ahead; h != nil {
+		t.ahead = nil
+		return h, nil
+	}
 	if t.entries--; t.entries < 0 {
 		return nil, &artifactError{reason: event.ReasonDisk, text: fmt.Sprintf("more than %d files: see limits.inodes", t.limits.Inodes)}
 	}

@@ -1,9 +1,12 @@
 package executor
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path"
 	"strings"
@@ -41,7 +44,7 @@ func (f *fetcher) straighten(ctx context.Context, w ways, absent map[string]bool
 		dir, _ := split(p)
 		paths, dirs = append(paths, p), append(dirs, dir)
 	}
-	found, err := f.folders(ctx, append(dirs, "."))
+	found, err := f.box.folders(ctx, append(dirs, "."))
 	if err != nil || found == nil {
 		return err
 	}
@@ -75,6 +78,102 @@ func split(p string) (dir, name string) {
 	return dir, name
 }
 
+// follow opens a stream of what is at a path, which may be a symbolic link, or go through one, and returns where that is
+// through no link. Where nothing is, the stream is empty.
+func (b *box) follow(ctx context.Context, p string) (r *tarReader, at string, err error) {
+	if r, err = b.receive(ctx, p); err != nil {
+		return nil, "", err
+	}
+	h, err := r.peek()
+	if err == nil && (h.Typeflag != tar.TypeSymlink || path.Clean(h.Name) != streamName(p)) {
+		return r, p, nil
+	}
+	r.Close()
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, "", err
+	}
+	if at, err = b.real(ctx, p); err != nil {
+		return nil, "", err
+	}
+	var globs []string
+	if at != "" {
+		globs = []string{sandbox.EscapeGlob(at)}
+	}
+	r, err = b.receive(ctx, globs...)
+	return r, at, err
+}
+
+// real returns where a path is, through no symbolic link: relative to the workspace for what is in it. Empty: nothing is
+// there.
+func (b *box) real(ctx context.Context, p string) (string, error) {
+	at := path.Clean(p)
+	for range maxLinks {
+		h, err := b.look(ctx, at)
+		if err != nil {
+			return "", err
+		}
+		switch {
+		case h == nil && !strings.Contains(strings.TrimPrefix(at, "/"), "/"):
+			return "", nil
+		case h == nil: // or a folder on the way is a link
+		case h.Typeflag != tar.TypeSymlink:
+			return at, nil
+		case path.IsAbs(h.Linkname):
+			p = h.Linkname
+		default: // not cleaned: what is before a ".." may be a link too
+			p = path.Dir(at) + "/" + h.Linkname
+		}
+		next, isDir, err := b.straight(ctx, p)
+		if isDir || err != nil {
+			return next, err
+		}
+		if next == "" || next == at {
+			return "", nil
+		}
+		at = next
+	}
+	return "", nil
+}
+
+// look returns what is at a path through no symbolic link, nil where nothing is.
+func (b *box) look(ctx context.Context, at string) (*tar.Header, error) {
+	r, err := b.receive(ctx, sandbox.EscapeGlob(at))
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	h, err := r.next()
+	if errors.Is(err, io.EOF) {
+		return nil, nil
+	}
+	return h, err
+}
+
+// straight returns a path without symbolic links on the way, and whether it is known to be a folder.
+func (b *box) straight(ctx context.Context, p string) (at string, isDir bool, err error) {
+	dir, name := split(p)
+	found, err := b.folders(ctx, []string{p, dir, "."})
+	if err != nil || found == nil && climbs(p) != nil {
+		return "", false, err
+	}
+	if found == nil {
+		return path.Clean(p), false, nil
+	}
+	workspace := found[2]
+	switch {
+	case found[0] != "":
+		at, isDir = found[0], true
+	case found[1] == "" || name == "":
+		return "", false, nil
+	default:
+		at = path.Join(found[1], name)
+	}
+	if rel, ok := strings.CutPrefix(at+"/", strings.TrimSuffix(workspace, "/")+"/"); ok && workspace != "" {
+		at = path.Clean(rel)
+	}
+	return at, isDir, nil
+}
+
 // findFolders prints, for each of its arguments, the folder without symbolic links on the way, or nothing where there is
 // none, and a NUL. It needs what every shell has built in.
 const findFolders = `unset CDPATH
@@ -87,10 +186,10 @@ const findTime = 10 * time.Second
 
 // folders asks the sandbox where folders really are: only its kernel knows all of the ways there. An empty one is not
 // there. Without a shell there, nobody knows: it returns nil.
-func (f *fetcher) folders(ctx context.Context, dirs []string) ([]string, error) {
+func (b *box) folders(ctx context.Context, dirs []string) ([]string, error) {
 	var out bytes.Buffer
 	var words lastWords
-	res, err := f.box.exec(ctx, sandbox.Command{
+	res, err := b.exec(ctx, sandbox.Command{
 		Argv: append([]string{"sh", "-c", findFolders, "sh"}, dirs...), Timeout: findTime, OutputLimit: probeOutput,
 	}, &out, &words)
 	if err != nil {

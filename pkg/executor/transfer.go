@@ -36,16 +36,13 @@ func (t *try) move(ctx context.Context, index int, src string, to *box, dst stri
 	if o := t.a.firstUse(ctx, index); o.verdict != event.Passed {
 		return o
 	}
-	stream, err := from.sb.Receive(ctx, []string{src})
+	name := renamer{dst: dst, base: path.Base(path.Clean(src)), isGlob: isGlob(src)}
+	r, at, err := from.open(ctx, src)
 	if err != nil {
 		return refused(ctx, from, what, event.ReasonStage, err)
 	}
-	defer stream.Close()
-	name := renamer{dst: dst, src: streamName(src)}
-	if isGlob(src) {
-		fixed, _ := doublestar.SplitPattern(path.Clean(src))
-		name.src, name.isGlob = streamName(fixed), true
-	}
+	name.src = streamName(at)
+	defer r.Close()
 	dir := "."
 	if path.IsAbs(dst) {
 		dir = "/"
@@ -53,7 +50,7 @@ func (t *try) move(ctx context.Context, index int, src string, to *box, dst stri
 	count := 0
 	to.gives()
 	readErr, sendErr := pipe(func(w io.Writer) (err error) {
-		count, err = retar(w, newTarReader(stream, from.spec.Limits.WithDefaults()), name, f.Mode)
+		count, err = retar(w, r, name, f.Mode)
 		return err
 	}, func(r io.Reader) error { return to.sb.Send(ctx, dir, r) })
 	switch {
@@ -65,6 +62,19 @@ func (t *try) move(ctx context.Context, index int, src string, to *box, dst stri
 		return failed(event.ReasonArtifact, "%s: there is nothing of that name", what)
 	}
 	return passed()
+}
+
+// open opens a stream of what src stands for in a sandbox, and says where that is; of a glob, the fixed part.
+func (b *box) open(ctx context.Context, src string) (*tarReader, string, error) {
+	if err := climbs(src); err != nil {
+		return nil, "", err
+	}
+	if !isGlob(src) {
+		return b.follow(ctx, src)
+	}
+	r, err := b.receive(ctx, src)
+	fixed, _ := doublestar.SplitPattern(path.Clean(src))
+	return r, fixed, err
 }
 
 // retar copies a tar with other names and returns how many entries that were.
@@ -105,29 +115,35 @@ func retar(w io.Writer, from *tarReader, name renamer, mode uint32) (int, error)
 type renamer struct {
 	src    string // as Receive names it; the fixed part of a glob
 	isGlob bool
+	base   string // what was asked for is called
 	dst    string
 }
 
 func (n renamer) of(h *tar.Header) string {
 	name := path.Clean("/" + h.Name)[1:]
-	rest := name
-	if n.src != "." && n.src != "" {
-		rest = strings.TrimPrefix(strings.TrimPrefix(name, n.src), "/")
-	}
+	rest := within(n.src, name)
 	var to string
 	switch {
 	case n.isGlob:
 		to = path.Join(n.dst, rest)
 	case rest == "" && h.Typeflag != tar.TypeDir:
-		to = fileDst(n.dst, path.Base(name))
+		to = fileDst(n.dst, n.base)
 	default:
-		to = path.Join(defaultTo(n.dst, path.Base(n.src)), rest)
+		to = path.Join(defaultTo(n.dst, n.base), rest)
 	}
 	to = strings.TrimPrefix(path.Clean(to), "/")
 	if to == "." {
 		return ""
 	}
 	return to
+}
+
+// within is the rest of a name below what dir, as Receive names it, stands for; empty for dir itself.
+func within(dir, name string) string {
+	if dir == "." || dir == "" {
+		return name
+	}
+	return strings.TrimPrefix(strings.TrimPrefix(name, dir), "/")
 }
 
 func describeType(flag byte) string {
