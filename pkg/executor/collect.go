@@ -42,7 +42,7 @@ func (a *attempt) collect(ctx context.Context) outcome {
 func (a *attempt) collectFrom(ctx context.Context, box int, items []recipe.Collect) outcome {
 	b := a.boxes[box]
 	what := "collect from sandbox " + a.boxName(box)
-	c := &collection{box: b, x: &extraction{to: a.artifactDir(box), mask: a.run.events.mask}}
+	c := &collection{box: b, x: &extraction{to: a.artifactDir(box), mask: a.run.mask}}
 	defer c.x.close()
 	var wishes []*wish
 	for _, item := range items {

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sbxrun/sbxrun/internal/mask"
 	"github.com/sbxrun/sbxrun/pkg/event"
 )
 
@@ -13,7 +14,7 @@ import (
 // recorded may count.
 type events struct {
 	sink   event.Sink
-	mask   *masker
+	mask   *mask.Mask
 	recipe string
 	stop   context.CancelCauseFunc
 	failed atomic.Pointer[error]
@@ -23,7 +24,7 @@ type events struct {
 func (s *events) send(e event.Event) {
 	e.Time = time.Now()
 	e.Recipe = s.recipe
-	if err := s.sink.Send(s.mask.event(e)); err != nil {
+	if err := s.sink.Send(mask.Value(s.mask, e)); err != nil {
 		err = fmt.Errorf("record the %s event: %w", e.Type, err)
 		if s.failed.CompareAndSwap(nil, &err) {
 			s.stop(err)

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/sbxrun/sbxrun/internal/mask"
 )
 
 // extraction writes what comes out of a sandbox below one folder. Nothing of it is trusted: names that lead out are
@@ -18,7 +20,7 @@ import (
 // through an os.Root, so that a mistake here could not lead out either.
 type extraction struct {
 	to   artifactDir
-	mask *masker
+	mask *mask.Mask
 
 	root    *os.Root // nil: nothing was written yet
 	linked  []link
@@ -51,7 +53,7 @@ func (x *extraction) take(h *tar.Header, content io.Reader) error {
 		x.refuse("%q is no path inside a folder", h.Name)
 		return nil
 	}
-	disk := x.mask.text(name) // the name is shown wherever the artifacts are
+	disk := x.mask.Text(name) // the name is shown wherever the artifacts are
 	switch h.Typeflag {
 	case tar.TypeReg:
 		return x.file(name, disk, h, content)
@@ -136,7 +138,7 @@ func (x *extraction) links() error {
 		}
 		err := x.mkdir(path.Dir(l.disk))
 		if err == nil {
-			err = x.root.Symlink(x.mask.text(l.target), l.disk)
+			err = x.root.Symlink(x.mask.Text(l.target), l.disk)
 		}
 		if errors.Is(err, fs.ErrExist) {
 			x.refuse("%q comes twice", l.name)

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"hash"
 	"os"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
+	"github.com/sbxrun/sbxrun/internal/mask"
 	"github.com/sbxrun/sbxrun/pkg/event"
 )
 
@@ -20,10 +20,9 @@ const shown = 4 << 10
 // up. Its memory does not grow with the stream. Only one goroutine writes to it at a time.
 type output struct {
 	log    logFile
-	mask   *masker
+	mask   mask.Stream
 	watch  func([]byte) // sees every byte before it is masked; nil: nobody
 	raw    int64        // bytes as they came
-	held   []byte       // kept back by the masker
 	sum    hash.Hash    // nil: nothing was written
 	stream event.Stream
 	head   []byte
@@ -38,16 +37,7 @@ func (o *output) Write(p []byte) (int, error) {
 	if o.watch != nil {
 		o.watch(p)
 	}
-	if o.mask == nil {
-		o.put(p)
-		return len(p), nil
-	}
-	buf := p
-	if len(o.held) > 0 {
-		buf = slices.Concat(o.held, p)
-	}
-	keep, _ := o.mask.replace(buf, false, o.put)
-	o.held = append([]byte(nil), keep...)
+	o.mask.Write(p, o.put)
 	return len(p), nil
 }
 
@@ -94,10 +84,11 @@ func (o *output) put(p []byte) {
 // close writes what is held back, closes the file and returns what is known of the stream. One that has reached limit,
 // in bytes as they came, is marked as cut.
 func (o *output) close(limit int64) (event.Stream, error) {
-	if len(o.held) > 0 {
-		held := o.held
-		o.held = nil
-		o.mask.replace(held, true, o.put)
+	cut := o.raw >= limit
+	if cut {
+		o.mask.Cut(o.put)
+	} else {
+		o.mask.Close(o.put)
 	}
 	if o.file != nil {
 		if err := o.file.Close(); err != nil && o.err == nil {
@@ -106,7 +97,7 @@ func (o *output) close(limit int64) (event.Stream, error) {
 		o.file = nil
 	}
 	s := o.stream
-	s.Cut = o.raw >= limit
+	s.Cut = cut
 	if o.sum != nil {
 		s.SHA256 = hex.EncodeToString(o.sum.Sum(nil))
 	}

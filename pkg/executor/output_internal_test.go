@@ -8,7 +8,25 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/sbxrun/sbxrun/internal/mask"
 )
+
+// A secret of which the limit of output has left the beginning is masked.
+func TestCutOutput(t *testing.T) {
+	for limit, want := range map[int64]string{12: "token ***", 13: "token 012345"} {
+		o := output{
+			log:  logFile{dir: &freshDir{run: t.TempDir(), name: func() string { return "logs" }}, name: "s", try: 1, stream: "stdout"},
+			mask: mask.Stream{Mask: mask.New(map[string]string{"S": "0123456789"})},
+		}
+		if _, err := o.Write([]byte("token 012345")); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := o.close(limit); err != nil || s.Head != want || s.Cut != (limit == 12) {
+			t.Errorf("limit %d: %+v, %v", limit, s, err)
+		}
+	}
+}
 
 func TestOutput(t *testing.T) {
 	dir := t.TempDir()

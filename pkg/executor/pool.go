@@ -50,7 +50,7 @@ func (r *run) feed(work chan<- *sample) (ahead []*sample, err error) {
 		}
 		for number := 1; number <= max(1, r.layout.recipe.Samples); number++ {
 			seq++
-			s := &sample{run: r, row: row, id: shownID(r.events.mask, row), number: number, seq: seq, made: time.Now()}
+			s := &sample{run: r, row: row, id: shownName(r.mask, row.ID, row.Number), number: number, seq: seq, made: time.Now()}
 			warm := r.warm()
 			for len(ahead) > 0 && len(ahead) >= warm {
 				work <- ahead[0] // waits for a place

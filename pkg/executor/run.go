@@ -12,6 +12,7 @@ import (
 
 	"github.com/sbxrun/sbxrun/internal/check"
 	"github.com/sbxrun/sbxrun/internal/expr"
+	"github.com/sbxrun/sbxrun/internal/mask"
 	"github.com/sbxrun/sbxrun/pkg/event"
 	"github.com/sbxrun/sbxrun/pkg/plan"
 )
@@ -19,6 +20,7 @@ import (
 // run is what the samples of one Run share.
 type run struct {
 	plan     *plan.Plan
+	mask     *mask.Mask // of the plan's secrets
 	opts     Options
 	layout   *layout
 	events   *events
@@ -69,12 +71,12 @@ func Run(ctx context.Context, p *plan.Plan, opts Options) (Result, error) {
 			}
 		}()
 	}
-	r := &run{plan: p, opts: opts, layout: newLayout(p.Recipe), soft: soft, hard: hard, waiting: soft}
-	r.events = &events{sink: opts.Sink, mask: newMasker(p.Secrets), recipe: p.Recipe.Name, stop: stop}
+	r := &run{plan: p, mask: mask.New(p.Secrets), opts: opts, layout: newLayout(p.Recipe), soft: soft, hard: hard, waiting: soft}
+	r.events = &events{sink: opts.Sink, mask: r.mask, recipe: p.Recipe.Name, stop: stop}
 	r.pace.slow = make(chan struct{})
 	r.span = untraced{}
 	if opts.Span != nil {
-		r.span = maskedSpan{opts.Span, r.events.mask}
+		r.span = maskedSpan{opts.Span, r.mask}
 	}
 	r.releaser.events = r.events
 	r.stock = newStock(r)

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/sbxrun/sbxrun/internal/mask"
 	"github.com/sbxrun/sbxrun/pkg/event"
 	"github.com/sbxrun/sbxrun/pkg/plan"
 )
@@ -39,13 +40,14 @@ func (s *sample) send(e event.Event) {
 	s.run.events.send(e)
 }
 
-// shownID is the id of a case as it may be shown: without secrets, and still its own.
-func shownID(m *masker, row plan.Case) string {
-	id := m.text(row.ID)
-	if id != row.ID {
-		id += "~" + strconv.Itoa(row.Number)
+// shownName is a name of which there are several (the id of a case) as it may be shown: without secrets, and
+// still its own.
+func shownName(m *mask.Mask, name string, number int) string {
+	shown := m.Text(name)
+	if shown != name {
+		shown += "~" + strconv.Itoa(number)
 	}
-	return id
+	return shown
 }
 
 // artifactPath names the folder of a sample's artifacts: artifacts/RECIPE/CASE/SAMPLE.

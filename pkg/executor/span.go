@@ -1,6 +1,10 @@
 package executor
 
-import "context"
+import (
+	"context"
+
+	"github.com/sbxrun/sbxrun/internal/mask"
+)
 
 // Span is something that takes time, for those who trace runs: the run is one (see Options.Span), in it are samples, in
 // these acquire, step and release.
@@ -23,17 +27,17 @@ func (untraced) End(string, string)                     {}
 // maskedSpan keeps secrets out of what is told of a span.
 type maskedSpan struct {
 	Span
-	mask *masker
+	mask *mask.Mask
 }
 
 func (s maskedSpan) Start(name string, attributes ...string) Span {
 	for i := 1; i < len(attributes); i += 2 {
-		attributes[i] = s.mask.text(attributes[i])
+		attributes[i] = s.mask.Text(attributes[i])
 	}
 	return maskedSpan{s.Span.Start(name, attributes...), s.mask}
 }
 
-func (s maskedSpan) End(verdict, message string) { s.Span.End(verdict, s.mask.text(message)) }
+func (s maskedSpan) End(verdict, message string) { s.Span.End(verdict, s.mask.Text(message)) }
 
 // endSpan ends a span with an error, or without.
 func endSpan(s Span, err error) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sbxrun/sbxrun/internal/check"
 	"github.com/sbxrun/sbxrun/internal/expr"
+	"github.com/sbxrun/sbxrun/internal/mask"
 	"github.com/sbxrun/sbxrun/pkg/event"
 	"github.com/sbxrun/sbxrun/pkg/plan"
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
@@ -39,10 +40,10 @@ type try struct {
 func (a *attempt) newTry(s *step, name string, number int, b budget, span Span) *try {
 	t := &try{a: a, s: s, name: name, number: number, budget: b, span: span, box: a.boxes[s.box]}
 	file := func(stream string) logFile {
-		return logFile{dir: &a.logs, name: a.run.events.mask.text(name), place: s.index + 1, try: number, stream: stream}
+		return logFile{dir: &a.logs, name: a.run.mask.Text(name), place: s.index + 1, try: number, stream: stream}
 	}
-	t.stdout = output{log: file("stdout"), mask: a.run.events.mask}
-	t.stderr = output{log: file("stderr"), mask: a.run.events.mask}
+	t.stdout = output{log: file("stdout"), mask: mask.Stream{Mask: a.run.mask}}
+	t.stderr = output{log: file("stderr"), mask: mask.Stream{Mask: a.run.mask}}
 	return t
 }
 

@@ -1,29 +1,34 @@
-package executor
+package mask
 
 import (
 	"fmt"
 	"reflect"
-
-	"github.com/sbxrun/sbxrun/pkg/event"
 )
 
-// event returns e with secrets replaced in every text of it. Names with a type of their own (verdicts, reasons, types
-// of events) are the program's words and stay.
-func (m *masker) event(e event.Event) event.Event {
+// Value returns v with secrets replaced in every text of it. Names with a type of their own (verdicts, reasons, types
+// of events) are the program's words and stay, as do fields with the tag `mask:"-"`.
+func Value[T any](m *Mask, v T) T {
 	if m == nil {
-		return e
+		return v
 	}
-	return m.copy(reflect.ValueOf(e)).Interface().(event.Event)
+	return replaced(m, v)
+}
+
+// replaced is Value for a Mask that is there; apart, so that nothing is put on the heap without one.
+func replaced[T any](m *Mask, v T) T {
+	in := reflect.ValueOf(&v).Elem()
+	in.Set(m.copy(in))
+	return v
 }
 
 var stringType = reflect.TypeFor[string]()
 
 // copy returns v, or a copy of v where something below it was replaced or could be.
-func (m *masker) copy(v reflect.Value) reflect.Value {
+func (m *Mask) copy(v reflect.Value) reflect.Value {
 	switch v.Kind() {
 	case reflect.String:
 		if v.Type() == stringType {
-			return reflect.ValueOf(m.text(v.String()))
+			return reflect.ValueOf(m.Text(v.String()))
 		}
 	case reflect.Pointer:
 		if v.IsNil() {
@@ -59,7 +64,7 @@ func (m *masker) copy(v reflect.Value) reflect.Value {
 		c := reflect.New(v.Type()).Elem()
 		c.Set(v)
 		for i := range v.NumField() {
-			if c.Field(i).CanSet() {
+			if c.Field(i).CanSet() && v.Type().Field(i).Tag.Get("mask") != "-" {
 				c.Field(i).Set(m.copy(v.Field(i)))
 			}
 		}
@@ -69,11 +74,11 @@ func (m *masker) copy(v reflect.Value) reflect.Value {
 }
 
 // any is copy for a value of a recipe, of data or of a capture: a number there may be a secret too.
-func (m *masker) any(v reflect.Value) reflect.Value {
+func (m *Mask) any(v reflect.Value) reflect.Value {
 	switch v.Kind() {
 	case reflect.Int, reflect.Int64, reflect.Uint64, reflect.Float64:
-		if s := fmt.Sprint(v.Interface()); m.text(s) != s {
-			return reflect.ValueOf(masked)
+		if s := fmt.Sprint(v.Interface()); m.Text(s) != s {
+			return reflect.ValueOf(Text)
 		}
 	}
 	return m.copy(v)
