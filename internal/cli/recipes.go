@@ -10,6 +10,8 @@ import (
 
 	"github.com/bmatcuk/doublestar/v4"
 
+	"github.com/sbxrun/sbxrun/pkg/executor"
+	"github.com/sbxrun/sbxrun/pkg/plan"
 	"github.com/sbxrun/sbxrun/pkg/recipe"
 )
 
@@ -109,6 +111,20 @@ func mistakes(bad []error) error {
 		return nil
 	}
 	return &badRecipes{bad}
+}
+
+// distinct says which recipes have names that are alike once secrets are masked: results are kept by these.
+func distinct(plans []*plan.Plan) error {
+	named := map[string]string{}
+	for _, p := range plans {
+		name := executor.ShownName(p)
+		if other, taken := named[name]; taken {
+			return usagef("the names of the recipes %s and %s are alike once secrets are masked, both %s: give one another name",
+				other, p.Recipe.Path, name)
+		}
+		named[name] = p.Recipe.Path
+	}
+	return nil
 }
 
 // badRecipes is every mistake of the recipes of one command line, and of how it names them: nothing was started.

@@ -106,6 +106,9 @@ func (f *runFlags) run(ctx context.Context, std stdio, args []string) error {
 	if err != nil {
 		return err
 	}
+	if err := distinct(plans); err != nil {
+		return err
+	}
 	warnings, err := f.provider.fit(plans)
 	if err != nil {
 		return err
@@ -235,7 +238,7 @@ func (s *session) runAll(ctx context.Context, f *runFlags, plans []*plan.Plan, s
 		}
 		if !s.outcome.shard {
 			opts.Gates = func(gates []event.Gate) []event.GateResult {
-				return judge(gates, s.summary.Recipe(p.Recipe.Name))
+				return judge(gates, s.summary.Recipe(executor.ShownName(p)))
 			}
 		}
 		var result executor.Result

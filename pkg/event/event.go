@@ -62,12 +62,15 @@ const (
 )
 
 // Event is one line of events.jsonl. Recipe, Case and Sample say what it is about, where it is about one.
+//
+// Secrets are masked in the texts of an event but for those with the tag `mask:"-"`: they are made of masked names (a path
+// would lead nowhere otherwise), or are the program's own words.
 type Event struct {
 	Time   time.Time `json:"time"`
 	Type   Type      `json:"type"`
-	Recipe string    `json:"recipe,omitempty"` // the recipe's name, unique in the run
-	Case   string    `json:"case,omitempty"`   // the case's id; "main" without cases
-	Sample int       `json:"sample,omitempty"` // from 1
+	Recipe string    `json:"recipe,omitempty" mask:"-"` // the recipe's name, unique in the run
+	Case   string    `json:"case,omitempty" mask:"-"`   // the case's id; "main" without cases
+	Sample int       `json:"sample,omitempty"`          // from 1
 
 	Run         *RunStart    `json:"run,omitempty"`
 	RecipeStart *RecipeStart `json:"recipe_start,omitempty"`
@@ -94,7 +97,7 @@ type RunStart struct {
 // RecipeStart says what a recipe is and which gates its results must meet.
 type RecipeStart struct {
 	File        string         `json:"file"` // relative to the repository if in one, else to the working directory
-	Digest      string         `json:"digest"`
+	Digest      string         `json:"digest" mask:"-"`
 	Description string         `json:"description,omitempty"`
 	HasCases    bool           `json:"has_cases"`
 	Samples     int            `json:"samples"`
@@ -115,7 +118,7 @@ type Gate struct {
 type StepStart struct {
 	Name    string `json:"name"`
 	ID      string `json:"id,omitempty"`
-	Part    string `json:"part"` // steps, finally or verify
+	Part    string `json:"part" mask:"-"` // steps, finally or verify
 	Sandbox string `json:"sandbox,omitempty"`
 }
 
@@ -123,7 +126,7 @@ type StepStart struct {
 type Step struct {
 	Name       string         `json:"name"`
 	ID         string         `json:"id,omitempty"`
-	Part       string         `json:"part"` // steps, finally or verify
+	Part       string         `json:"part" mask:"-"` // steps, finally or verify
 	Sandbox    string         `json:"sandbox,omitempty"`
 	Line       int            `json:"line,omitempty"` // in the recipe
 	Verdict    Verdict        `json:"verdict"`
@@ -161,9 +164,9 @@ type Finding struct {
 // Stream is what is known of one output stream: the whole is in a file below logs/. Head and Tail are text for people,
 // masked, with U+FFFD for what is not UTF-8; Tail is empty where Head is all.
 type Stream struct {
-	Path   string `json:"path,omitempty"` // relative to the run's folder; empty: nothing was written
+	Path   string `json:"path,omitempty" mask:"-"` // relative to the run's folder; empty: nothing was written
 	Size   int64  `json:"size,omitempty"`
-	SHA256 string `json:"sha256,omitempty"`
+	SHA256 string `json:"sha256,omitempty" mask:"-"`
 	Head   string `json:"head,omitempty"`
 	Tail   string `json:"tail,omitempty"`
 	Cut    bool   `json:"cut,omitempty"` // the stream went beyond its limit
@@ -178,11 +181,11 @@ type Sample struct {
 	Flaky    bool               `json:"flaky,omitempty"`
 	Reused   bool               `json:"reused,omitempty"`
 	Duration float64            `json:"duration"`
-	Phases   map[string]float64 `json:"phases,omitempty"` // queue, acquire, stage, run, collect, verify, release
+	Phases   map[string]float64 `json:"phases,omitempty" mask:"-"` // queue, acquire, stage, run, collect, verify, release
 	Steps    []StepResult       `json:"steps"`
-	Tries    int                `json:"tries,omitempty"` // tries of the sample after infrastructure errors; 1 is left out
-	Dir      string             `json:"dir,omitempty"`   // of artifacts, relative to the run's folder; empty: none
-	Line     int                `json:"line,omitempty"`  // in the recipe, of the step that decided
+	Tries    int                `json:"tries,omitempty"`        // tries of the sample after infrastructure errors; 1 is left out
+	Dir      string             `json:"dir,omitempty" mask:"-"` // of artifacts, relative to the run's folder; empty: none
+	Line     int                `json:"line,omitempty"`         // in the recipe, of the step that decided
 }
 
 // StepResult is a step in results.jsonl. Duration is in seconds. ID is what expressions and gates call the step;
@@ -200,8 +203,8 @@ type StepResult struct {
 
 // RecipeEnd closes a recipe.
 type RecipeEnd struct {
-	Stopped string       `json:"stopped,omitempty"` // why not all samples ran: max-failures, timeout, interrupt
-	NotRun  int          `json:"not_run,omitempty"` // samples that were not started
+	Stopped string       `json:"stopped,omitempty" mask:"-"` // why not all samples ran: max-failures, timeout, interrupt
+	NotRun  int          `json:"not_run,omitempty"`          // samples that were not started
 	Gates   []GateResult `json:"gates,omitempty"`
 }
 

@@ -46,10 +46,10 @@ func newAttempt(s *sample, number int) *attempt {
 		ends:       make([]*stepEnd, len(r.layout.all)),
 		stagedStep: make([]bool, len(r.layout.all)),
 		logs: freshDir{run: r.opts.Dir, name: func() string {
-			return logPath(r.layout.recipe.Name, s.id, s.number, number)
+			return logPath(r.name, s.id, s.number, number)
 		}},
 		artifacts: freshDir{run: r.opts.Dir, name: func() string {
-			return artifactPath(r.layout.recipe.Name, s.id, s.number)
+			return artifactPath(r.name, s.id, s.number)
 		}},
 		phases: make(map[string]float64, 7),
 	}
@@ -315,7 +315,7 @@ func (a *attempt) stepsPhase(name string, start time.Time) {
 }
 
 func (a *attempt) artifactDir(box int) artifactDir {
-	return artifactDir{sample: &a.artifacts, name: event.FileName(a.boxName(box))}
+	return artifactDir{sample: &a.artifacts, name: event.FileName(shownName(a.run.mask, a.boxName(box), box+1))}
 }
 
 // group names what the sandboxes of one part of the attempt have in common.

@@ -15,7 +15,7 @@ import (
 type events struct {
 	sink   event.Sink
 	mask   *mask.Mask
-	recipe string
+	recipe string // its name as it is shown
 	stop   context.CancelCauseFunc
 	failed atomic.Pointer[error]
 }

@@ -21,6 +21,7 @@ import (
 type run struct {
 	plan     *plan.Plan
 	mask     *mask.Mask // of the plan's secrets
+	name     string     // of the recipe, as it may be shown
 	opts     Options
 	layout   *layout
 	events   *events
@@ -40,6 +41,9 @@ type run struct {
 	// waiting is soft, and ends when the run's time is over: what waits to start needs to wait no longer.
 	waiting context.Context
 }
+
+// ShownName is the name of the plan's recipe as events, reports and folders have it: without secrets.
+func ShownName(p *plan.Plan) string { return mask.New(p.Secrets).Text(p.Recipe.Name) }
 
 // Run runs the plan and sends the events from recipe.start to recipe.end. Cancelling ctx is the first interruption;
 // see Options.Hurry for the second. When Run returns every sandbox has been released, or is named in Result.Left.
@@ -72,7 +76,8 @@ func Run(ctx context.Context, p *plan.Plan, opts Options) (Result, error) {
 		}()
 	}
 	r := &run{plan: p, mask: mask.New(p.Secrets), opts: opts, layout: newLayout(p.Recipe), soft: soft, hard: hard, waiting: soft}
-	r.events = &events{sink: opts.Sink, mask: r.mask, recipe: p.Recipe.Name, stop: stop}
+	r.name = r.mask.Text(p.Recipe.Name)
+	r.events = &events{sink: opts.Sink, mask: r.mask, recipe: r.name, stop: stop}
 	r.pace.slow = make(chan struct{})
 	r.span = untraced{}
 	if opts.Span != nil {
@@ -158,7 +163,7 @@ func (r *run) budget(now time.Time) budget {
 
 // group names what sandboxes that may reach each other have in common.
 func (r *run) group(seq int64, part string) string {
-	return r.layout.recipe.Name + "/" + strconv.FormatInt(seq, 10) + part
+	return r.name + "/" + strconv.FormatInt(seq, 10) + part
 }
 
 func (r *run) namesOf(row plan.Case, sample int) func() expr.Env {

@@ -30,7 +30,7 @@ type sample struct {
 // trace begins the sample's span, which has its first acquire in it, ahead or not.
 func (s *sample) trace() {
 	if s.span == nil {
-		s.span = s.run.span.Start("sample", "recipe", s.run.layout.recipe.Name, "case", s.id, "sample", strconv.Itoa(s.number))
+		s.span = s.run.span.Start("sample", "recipe", s.run.name, "case", s.id, "sample", strconv.Itoa(s.number))
 	}
 }
 
@@ -40,7 +40,7 @@ func (s *sample) send(e event.Event) {
 	s.run.events.send(e)
 }
 
-// shownName is a name of which there are several (the id of a case) as it may be shown: without secrets, and
+// shownName is a name of which there are several (the id of a case, a sandbox) as it may be shown: without secrets, and
 // still its own.
 func shownName(m *mask.Mask, name string, number int) string {
 	shown := m.Text(name)

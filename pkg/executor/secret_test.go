@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sbxrun/sbxrun/internal/mask"
 	"github.com/sbxrun/sbxrun/pkg/event"
 )
 
@@ -81,5 +82,42 @@ collect: [{src: "out-*"}]
 	}
 	if want := "artifacts/demo/case-%2A%2A%2A%7E1/1/default/out-***=" + token + "\n"; len(artifacts) != 1 || artifacts[0] != want {
 		t.Errorf("artifacts %q", artifacts)
+	}
+}
+
+// Names of recipes, cases, sandboxes and steps are masked alike in events and on disk, and paths are told as they are.
+func TestSecretsInNames(t *testing.T) {
+	for _, secret := range []string{"demo", "main", "box", "1", "stdout", "a", "logs", "%", "2A", "*", "steps", "queue"} {
+		t.Run(secret, func(t *testing.T) {
+			b := newBench(t)
+			b.secrets = map[string]string{"S": secret}
+			b.run(`
+secrets: [S]
+sandboxes: {box: {}}
+steps: [{name: a, run: 'echo hello; touch out'}]
+collect: [{src: out}]
+`)
+			s := b.sample()
+			for _, e := range b.events {
+				if e.Recipe != mask.New(b.secrets).Text("demo") || strings.Contains(e.Recipe, secret) && secret != "*" {
+					t.Errorf("recipe %q in %s", e.Recipe, e.Type)
+				}
+				if e.StepEnd == nil {
+					continue
+				}
+				if data, err := os.ReadFile(filepath.Join(b.opts.Dir, e.StepEnd.Stdout.Path)); err != nil || len(data) == 0 {
+					t.Errorf("the log %q: %v", e.StepEnd.Stdout.Path, err)
+				}
+				if e.StepEnd.Part != "steps" {
+					t.Errorf("part %q", e.StepEnd.Part)
+				}
+			}
+			if left := tree(t, filepath.Join(b.opts.Dir, s.Dir)); s.Dir == "" || len(left) != 1 {
+				t.Errorf("artifacts in %q: %q", s.Dir, left)
+			}
+			if _, ok := s.Phases["queue"]; !ok {
+				t.Errorf("phases %v", s.Phases)
+			}
+		})
 	}
 }

@@ -78,7 +78,7 @@ func (s *specs) sort(spec sandbox.Spec) string {
 
 // make returns the specs of the sandboxes with these indexes, for a sample.
 func (s *specs) make(boxes []int, group string, caseID string, sample int, names func() expr.Env) ([]wanted, error) {
-	labels := map[string]string{"recipe": s.layout.recipe.Name, "case": caseID, "sample": strconv.Itoa(sample)}
+	labels := map[string]string{"recipe": s.events.recipe, "case": caseID, "sample": strconv.Itoa(sample)}
 	all := make([]wanted, len(boxes))
 	for i, box := range boxes {
 		if fixed := s.fixed[box]; fixed != nil {
