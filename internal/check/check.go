@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sbxrun/sbxrun/internal/expr"
+	"github.com/sbxrun/sbxrun/internal/mask"
 	"github.com/sbxrun/sbxrun/pkg/event"
 	"github.com/sbxrun/sbxrun/pkg/recipe"
 )
@@ -30,10 +31,13 @@ type Outcome struct {
 	Stopped bool
 	// Duration is the wall time of the command.
 	Duration time.Duration
-	// Stdout and Stderr are the output, masked, so that no finding carries a secret; nil is none.
+	// Stdout and Stderr are the output, masked; nil is none.
 	Stdout, Stderr Source
 	// Fetch gets files for expect.files and file(); nil where the recipe's step uses neither.
 	Fetch Fetch
+	// Mask has the secrets that are masked in the outcome. They are masked in all that it is compared with too, so that
+	// what is equal stays so, and no finding, which cuts, quotes and aligns texts, has a secret.
+	Mask *mask.Mask
 }
 
 // Report says what of a step's expectations does not hold.
@@ -53,7 +57,7 @@ type Report struct {
 // outcome itself, which Step adds. With update, a golden file that differs counts as holding where all else holds.
 // An error is the context's, Fetch's, or that of an output that cannot be read; it says nothing about the step.
 func Step(ctx context.Context, step *recipe.Step, dir string, out Outcome, env expr.Env, update bool) (Report, error) {
-	c := &checker{ctx: ctx, dir: dir, update: update}
+	c := &checker{ctx: ctx, dir: dir, update: update, mask: out.Mask, base: env}
 	if get := out.Fetch; get != nil {
 		// An expression's file() that meets a lost sandbox says nothing about the code under test.
 		out.Fetch = func(ctx context.Context, paths []string) (map[string]Fetched, error) {
@@ -85,7 +89,9 @@ func Step(ctx context.Context, step *recipe.Step, dir string, out Outcome, env e
 type checker struct {
 	ctx    context.Context
 	dir    string
-	env    expr.Env
+	mask   *mask.Mask
+	base   expr.Env // what the recipe's values see: exact, for paths
+	env    expr.Env // what conditions see
 	update bool
 
 	lost     error // of Fetch

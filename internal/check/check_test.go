@@ -27,7 +27,7 @@ func match(texts ...string) []recipe.Match {
 
 func template(t *testing.T, src string) *expr.Template {
 	t.Helper()
-	tmpl, err := expr.Parse(src, expr.Known{CaseOpen: true}.Outcome())
+	tmpl, err := expr.Parse(src, expr.Known{CaseOpen: true, EnvOpen: true}.Outcome())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +36,7 @@ func template(t *testing.T, src string) *expr.Template {
 
 func condition(t *testing.T, src string) recipe.That {
 	t.Helper()
-	e, err := expr.CompileCondition(src, expr.Known{CaseOpen: true}.Outcome())
+	e, err := expr.CompileCondition(src, expr.Known{CaseOpen: true, EnvOpen: true}.Outcome())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,8 +23,39 @@ type Fetch func(ctx context.Context, paths []string) (map[string]Fetched, error)
 type Fetched struct {
 	// Type is the type bits of its mode; zero is a regular file. Symbolic links may be given as what they lead to.
 	Type fs.FileMode
-	// Content is nil unless it is a regular file.
+	// Content is nil unless it is a regular file. As output it is masked.
 	Content Source
+	// Exact is what Content was before it was masked; nil: the same.
+	Exact *Exact
+}
+
+// Exact is what is known of a file as it is in the sandbox.
+type Exact struct {
+	Size   int64
+	SHA256 string // in hex
+}
+
+func (f Fetched) size() int64 {
+	if f.Exact != nil {
+		return f.Exact.Size
+	}
+	return f.Content.Size()
+}
+
+func (f Fetched) sha256(ctx context.Context) (string, error) {
+	if f.Exact != nil {
+		return f.Exact.SHA256, nil
+	}
+	r, err := open(ctx, f.Content)
+	if err != nil {
+		return "", err
+	}
+	defer r.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, r); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // fetched is an expectation on a file with what was found.
@@ -42,7 +73,7 @@ func (c *checker) fetch(expects []recipe.FileExpect, get Fetch) ([]fetched, erro
 	seen := map[string]bool{}
 	for i := range expects {
 		e := &expects[i]
-		p, err := e.Path.Text(c.env)
+		p, err := e.Path.Text(c.base)
 		switch {
 		case err != nil:
 			c.found(e.Pos, "files", "", "the path %s cannot be evaluated: %v", e.Path.Source(), err)
@@ -109,12 +140,12 @@ func (c *checker) size(f fetched, name, what string) {
 	if f.expect.Size == nil {
 		return
 	}
-	v, err := f.expect.Size.Eval(c.env)
+	v, err := f.expect.Size.Eval(c.base)
 	var want int64
 	if err == nil {
-		want, err = integer(v)
+		want, err = c.integer(v)
 	}
-	switch got := f.Content.Size(); {
+	switch got := f.size(); {
 	case err != nil:
 		c.found(f.expect.Pos, name+".size", "", "the expected size cannot be told: %v", err)
 	case got != want:
@@ -126,21 +157,16 @@ func (c *checker) sha256(f fetched, name, what string) error {
 	if f.expect.SHA256 == nil {
 		return nil
 	}
-	want, err := f.expect.SHA256.Text(c.env)
+	want, err := f.expect.SHA256.Text(c.base)
 	if err != nil {
 		c.found(f.expect.Pos, name+".sha256", "", "the expected digest cannot be evaluated: %v", err)
 		return nil
 	}
-	r, err := open(c.ctx, f.Content)
+	got, err := f.sha256(c.ctx)
 	if err != nil {
 		return err
 	}
-	defer r.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, r); err != nil {
-		return err
-	}
-	if got := hex.EncodeToString(h.Sum(nil)); !strings.EqualFold(strings.TrimSpace(want), got) {
+	if !strings.EqualFold(strings.TrimSpace(want), got) {
 		c.found(f.expect.Pos, name+".sha256", "", "%s has the SHA-256 %s, want %s", what, got, want)
 	}
 	return nil
@@ -159,7 +185,7 @@ func (f Fetched) describe() string {
 	case f.Type&fs.ModeDevice != 0:
 		return "a device"
 	case f.Content != nil:
-		return size(f.Content.Size())
+		return size(f.size())
 	default:
 		return "of another type"
 	}

@@ -51,7 +51,7 @@ func FuzzNormalize(f *testing.F) {
 	f.Add([]byte(" \r\r\n\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		for _, kind := range []string{"trim", "ansi"} {
-			n, err := newNormalizer([]recipe.Normalize{{Kind: kind}})
+			n, err := newNormalizer([]recipe.Normalize{{Kind: kind}}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/sbxrun/sbxrun/internal/mask"
 	"github.com/sbxrun/sbxrun/pkg/recipe"
 )
 
@@ -23,7 +24,7 @@ func (c *checker) json(s *subject, t *recipe.Text, norm normalizer) error {
 	found := func(diff, format string, args ...any) {
 		c.found(t.JSONPos, s.name+".json", diff, format, args...)
 	}
-	value, err := t.JSON.Eval(c.env)
+	value, err := t.JSON.Eval(c.base)
 	if err != nil {
 		found("", "what to compare with cannot be evaluated: %v", err)
 		return nil
@@ -37,7 +38,7 @@ func (c *checker) json(s *subject, t *recipe.Text, norm normalizer) error {
 		found("", "what to compare with is no JSON value: %v", err)
 		return nil
 	}
-	want = normalizeTexts(want, norm)
+	want = mask.Value(c.mask, normalizeTexts(mask.Value(c.mask, want), norm))
 
 	b, err := load(c.ctx, s.src)
 	if blame, ok := errors.AsType[unfit](err); ok {
@@ -52,6 +53,7 @@ func (c *checker) json(s *subject, t *recipe.Text, norm normalizer) error {
 		found("", "%s is not JSON: %v; %s", s.what, err, c.came(s.src))
 		return nil
 	}
+	got = mask.Value(c.mask, got) // in the texts there may be what was written with escapes
 	got = normalizeTexts(got, norm)
 	if at, difference := differJSON("", want, got); difference != "" {
 		if at == "" {

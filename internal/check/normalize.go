@@ -8,13 +8,14 @@ import (
 
 	"github.com/charmbracelet/x/ansi"
 
+	"github.com/sbxrun/sbxrun/internal/mask"
 	"github.com/sbxrun/sbxrun/pkg/recipe"
 )
 
 // normalizer applies the changes of a normalize list, in order; the empty one changes nothing.
 type normalizer []func([]byte) []byte
 
-func newNormalizer(changes []recipe.Normalize) (normalizer, error) {
+func newNormalizer(changes []recipe.Normalize, secrets *mask.Mask) (normalizer, error) {
 	var n normalizer
 	for _, ch := range changes {
 		switch ch.Kind {
@@ -34,6 +35,9 @@ func newNormalizer(changes []recipe.Normalize) (normalizer, error) {
 		default:
 			return nil, unfit{fmt.Errorf("normalize in line %d: %q is none of trim, ansi, crlf and replace", ch.Pos.Line, ch.Kind)}
 		}
+	}
+	if len(n) > 0 && secrets != nil {
+		n = append(n, secrets.Bytes) // one may have been in pieces
 	}
 	return n, nil
 }

@@ -9,15 +9,19 @@ import (
 	"sync"
 
 	"github.com/sbxrun/sbxrun/internal/expr"
+	"github.com/sbxrun/sbxrun/internal/mask"
 	"github.com/sbxrun/sbxrun/pkg/recipe"
 )
 
 // Env returns base with the outcome's own names: exit, stdout, stderr, duration (in seconds) and file(path), the text
 // of a file in the sandbox. Text has U+FFFD for what is not UTF-8, and is read when an expression first needs it; an
-// expression that needs one beyond MaxText cannot be evaluated.
+// expression that needs one beyond MaxText cannot be evaluated. Like these, env is masked.
 func (o Outcome) Env(ctx context.Context, base expr.Env) expr.Env {
 	env := make(expr.Env, len(base)+5)
 	maps.Copy(env, base)
+	if vars, ok := base["env"]; ok {
+		env["env"] = mask.Value(o.Mask, vars)
+	}
 	env["exit"] = o.Exit
 	env["duration"] = o.Duration.Seconds()
 	env["stdout"] = lazyText(ctx, "stdout", o.Stdout)

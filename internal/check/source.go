@@ -8,6 +8,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+
+	"github.com/sbxrun/sbxrun/internal/mask"
 )
 
 // MaxText is the most bytes of a text that are loaded where the whole is needed: to normalise it, to parse it as JSON,
@@ -55,6 +57,41 @@ func (f file) Open() (io.ReadCloser, error) {
 		return memory(nil).Open()
 	}
 	return r, err
+}
+
+// maskedSource is a Source with secrets replaced.
+type maskedSource struct {
+	Source
+	mask *mask.Mask
+	size int64
+}
+
+func (s maskedSource) Size() int64 { return s.size }
+
+func (s maskedSource) Open() (io.ReadCloser, error) {
+	r, err := s.Source.Open()
+	if err != nil {
+		return nil, err
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{s.mask.Reader(r), r}, nil
+}
+
+// masked returns src with secrets replaced, which is read for its size.
+func (c *checker) masked(src Source) (Source, error) {
+	if c.mask == nil {
+		return src, nil
+	}
+	s := maskedSource{Source: src, mask: c.mask}
+	r, err := open(c.ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	s.size, err = io.Copy(io.Discard, r)
+	return s, err
 }
 
 func orEmpty(s Source) Source {

@@ -66,12 +66,12 @@ func (c *checker) exit(e *recipe.Exit, out Outcome) bool {
 	}
 	want := []int{0}
 	if e.Values != nil {
-		v, err := e.Values.Eval(c.env)
+		v, err := e.Values.Eval(c.base)
 		if v == "any" {
 			return true
 		}
 		if err == nil {
-			want, err = integers(v)
+			want, err = c.integers(v)
 		}
 		if err != nil {
 			c.found(e.Pos, "exit", "", "the expected exit status cannot be told: %v", err)
@@ -124,7 +124,7 @@ func (c *checker) lastWords(out Outcome) string {
 }
 
 // integers reads a number or a list of numbers; text that is a number, as CSV fields are, is one.
-func integers(v any) ([]int, error) {
+func (c *checker) integers(v any) ([]int, error) {
 	values, ok := v.([]any)
 	if !ok {
 		values = []any{v}
@@ -134,7 +134,7 @@ func integers(v any) ([]int, error) {
 	}
 	numbers := make([]int, len(values))
 	for i, v := range values {
-		n, err := integer(v)
+		n, err := c.integer(v)
 		if err != nil {
 			return nil, err
 		}
@@ -143,7 +143,7 @@ func integers(v any) ([]int, error) {
 	return numbers, nil
 }
 
-func integer(v any) (int64, error) {
+func (c *checker) integer(v any) (int64, error) {
 	switch n := v.(type) {
 	case int:
 		return int64(n), nil
@@ -162,7 +162,7 @@ func integer(v any) (int64, error) {
 			return i, nil
 		}
 	}
-	return 0, fmt.Errorf("%s is not a whole number", brief(fmt.Append(nil, v)))
+	return 0, fmt.Errorf("%s is not a whole number", brief(c.mask.Bytes(fmt.Append(nil, v))))
 }
 
 func list(numbers []int) string {

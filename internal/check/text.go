@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/sbxrun/sbxrun/internal/mask"
 	"github.com/sbxrun/sbxrun/pkg/recipe"
 )
 
@@ -21,7 +22,7 @@ type subject struct {
 
 // text checks everything that t expects of s.
 func (c *checker) text(s *subject, t *recipe.Text) error {
-	norm, err := newNormalizer(t.Normalize)
+	norm, err := newNormalizer(t.Normalize, c.mask)
 	if err == nil {
 		s.src, err = c.normalized(s.src, norm)
 	}
@@ -34,7 +35,7 @@ func (c *checker) text(s *subject, t *recipe.Text) error {
 	}
 	check := func(kind string, matches []recipe.Match, one func(m recipe.Match, want string) error) error {
 		for _, m := range matches {
-			want, err := m.Text.Text(c.env)
+			want, err := m.Text.Text(c.base)
 			if err != nil {
 				c.found(m.Pos, s.name+"."+kind, "", "what to compare with cannot be evaluated: %v", err)
 				continue
@@ -45,15 +46,16 @@ func (c *checker) text(s *subject, t *recipe.Text) error {
 		}
 		return nil
 	}
+	side := func(want string) []byte { return norm.apply(c.mask.Bytes([]byte(want))) }
 	return errors.Join(
 		check("equals", t.Equals, func(m recipe.Match, want string) error {
-			return c.equals(s, m, norm.apply([]byte(want)))
+			return c.equals(s, m, side(want))
 		}),
 		check("contains", t.Contains, func(m recipe.Match, want string) error {
-			return c.contains(s, m, norm.apply([]byte(want)), true)
+			return c.contains(s, m, side(want), true)
 		}),
 		check("not_contains", t.NotContains, func(m recipe.Match, want string) error {
-			return c.contains(s, m, norm.apply([]byte(want)), false)
+			return c.contains(s, m, side(want), false)
 		}),
 		check("matches", t.Matches, func(m recipe.Match, want string) error { return c.matches(s, m, want, true) }),
 		check("not_matches", t.NotMatches, func(m recipe.Match, want string) error { return c.matches(s, m, want, false) }),
@@ -113,7 +115,12 @@ func (c *checker) goldenFile(s *subject, m recipe.Match, name string, norm norma
 		c.found(m.Pos, s.name+".golden", "", "the golden file %s cannot be used: %v", name, blame)
 		return nil
 	}
-	golden, err = c.normalized(golden, norm)
+	masked, err := c.masked(golden)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", path, err)
+	}
+	exact := golden
+	golden, err = c.normalized(masked, norm)
 	if blame, isUnfit := errors.AsType[unfit](err); isUnfit {
 		c.found(m.Pos, s.name+".golden", "", "the golden file %s cannot be normalised: %v", name, blame)
 		return nil
@@ -128,7 +135,15 @@ func (c *checker) goldenFile(s *subject, m recipe.Match, name string, norm norma
 	if d != nil {
 		note(d.diff, "%s differs from the golden file %s: %s", s.what, name, d.text)
 	}
-	c.updates = append(c.updates, Update{path: name, pos: m.Pos, content: s.src, differs: d != nil})
+	differs := d != nil
+	if c.update && !differs && c.mask != nil { // a secret in the file is no difference, but it is to go
+		_, clean, err := c.part(exact, masked)
+		if err != nil {
+			return fmt.Errorf("read %s: %w", path, err)
+		}
+		differs = !clean
+	}
+	c.updates = append(c.updates, Update{path: name, pos: m.Pos, content: s.src, differs: differs})
 	return nil
 }
 
@@ -172,6 +187,9 @@ func (c *checker) matches(s *subject, m recipe.Match, pattern string, wanted boo
 	kind := ".matches"
 	if !wanted {
 		kind = ".not_matches"
+	}
+	if masked := c.mask.Text(pattern); masked != pattern {
+		pattern = strings.ReplaceAll(masked, mask.Text, regexp.QuoteMeta(mask.Text))
 	}
 	re, err := regexp.Compile(pattern)
 	if err != nil {

@@ -4,14 +4,18 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"os"
 	"path"
 	"strings"
 
 	"github.com/sbxrun/sbxrun/internal/check"
+	"github.com/sbxrun/sbxrun/internal/mask"
 	"github.com/sbxrun/sbxrun/pkg/event"
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 )
@@ -28,6 +32,7 @@ const (
 type fetcher struct {
 	box   *box
 	spool string
+	mask  *mask.Mask
 	files []*os.File
 	err   error // the first error that came of the sandbox, or the way to it
 }
@@ -133,7 +138,7 @@ func (f *fetcher) stream(ctx context.Context, list []string, want places, got ma
 		fetched := check.Fetched{Type: h.FileInfo().Mode().Type()}
 		switch h.Typeflag {
 		case tar.TypeReg:
-			if fetched.Content, err = f.keep(r); err != nil {
+			if err := f.content(r, &fetched); err != nil {
 				return err
 			}
 		case tar.TypeSymlink:
@@ -153,8 +158,33 @@ func climbs(p string) error {
 	return nil
 }
 
-// keep reads the content of a file.
-func (f *fetcher) keep(r *tarReader) (check.Source, error) {
+// content reads the content of a file: masked, as everything that is compared and shown. Where there is something to mask
+// size and digest are taken of what came.
+func (f *fetcher) content(r io.Reader, to *check.Fetched) (err error) {
+	if f.mask == nil {
+		to.Content, err = f.keep(r)
+		return err
+	}
+	came := &counter{sum: sha256.New()}
+	if to.Content, err = f.keep(f.mask.Reader(io.TeeReader(r, came))); err == nil {
+		to.Exact = &check.Exact{Size: came.size, SHA256: hex.EncodeToString(came.sum.Sum(nil))}
+	}
+	return err
+}
+
+// counter sums up what is written to it.
+type counter struct {
+	sum  hash.Hash
+	size int64
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	c.size += int64(len(p))
+	return c.sum.Write(p)
+}
+
+// keep keeps a content.
+func (f *fetcher) keep(r io.Reader) (check.Source, error) {
 	var head bytes.Buffer
 	if _, err := io.CopyN(&head, r, inMemory+1); errors.Is(err, io.EOF) {
 		return check.Bytes(head.Bytes()), nil

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sbxrun/sbxrun/internal/expr"
+	"github.com/sbxrun/sbxrun/internal/mask"
 	"github.com/sbxrun/sbxrun/pkg/event"
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 )
@@ -187,7 +188,7 @@ func (r *readiness) command(ctx context.Context, script string) (bool, string, e
 	if !r.t.s.QuotesValues {
 		shell = []string{"sh", "-e"}
 	}
-	var words lastWords
+	words := lastWords{mask: mask.Stream{Mask: r.t.a.run.mask}}
 	res, err := r.t.box.exec(ctx, sandbox.Command{
 		Argv: shell, Script: []byte(script + "\n"), Env: r.t.env.vars, Dir: r.dir, OutputLimit: probeOutput,
 	}, nil, &words)
@@ -211,7 +212,7 @@ const probeOutput = 4 << 20
 // but cat, and no connection is made that a server of one request would count. Ports of other sandboxes cannot be meant.
 func (r *readiness) port(ctx context.Context, port int) (bool, string, error) {
 	var table bytes.Buffer
-	var words lastWords
+	words := lastWords{mask: mask.Stream{Mask: r.t.a.run.mask}}
 	_, err := r.t.box.exec(ctx, sandbox.Command{
 		Argv: []string{"cat", "/proc/net/tcp", "/proc/net/tcp6"}, OutputLimit: probeOutput,
 	}, &table, &words)
@@ -239,19 +240,27 @@ func listens(table string, port int) bool {
 	return false
 }
 
-// lastWords keeps the last line that was written to it.
-type lastWords struct{ tail []byte }
+// lastWords keeps the last line that was written to it, masked before it is cut.
+type lastWords struct {
+	mask mask.Stream
+	tail []byte
+}
 
 func (w *lastWords) Write(p []byte) (int, error) {
+	w.mask.Write(p, w.keep)
+	return len(p), nil
+}
+
+func (w *lastWords) keep(p []byte) {
 	const most = 512
 	w.tail = append(w.tail, p...)
 	if len(w.tail) > most {
 		w.tail = append(w.tail[:0], w.tail[len(w.tail)-most:]...)
 	}
-	return len(p), nil
 }
 
 func (w *lastWords) text() string {
+	w.mask.Close(w.keep)
 	text := strings.TrimSpace(validText(w.tail))
 	return text[strings.LastIndexByte(text, '\n')+1:]
 }

@@ -5,14 +5,16 @@ import (
 	"fmt"
 	"math"
 	"strings"
+
+	"github.com/sbxrun/sbxrun/internal/mask"
 )
 
 // maxRecorded is the most bytes of a captured value that an event carries; expressions see all of it.
 const maxRecorded = 64 << 10
 
-// recorded returns a captured value as an event can carry it: what JSON has, of a bounded size.
-func recorded(v any) any {
-	v = plain(v)
+// recorded returns a captured value as an event can carry it: what JSON has, masked before it is cut to a bounded size.
+func recorded(m *mask.Mask, v any) any {
+	v = mask.Value(m, plain(v))
 	if text, ok := v.(string); ok {
 		return cut(text)
 	}

@@ -1,13 +1,17 @@
 package executor_test
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/sbxrun/sbxrun/internal/check"
 	"github.com/sbxrun/sbxrun/internal/mask"
 	"github.com/sbxrun/sbxrun/pkg/event"
 )
@@ -34,7 +38,7 @@ steps:
 			echo "{\"pin\": $PIN}" > pin.json
 			exit 1
 		expect: {stdout: nothing}
-		capture: {word: stdout, pin: 'json(file("pin.json")).pin', raw: 'file("out-s3cr3t-t0ken")'}
+		capture: {word: stdout, pin: 'file("pin.json")', number: 'json("9" + "0417")', raw: 'file("out-s3cr3t-t0ken")'}
 	- {name: uses s3cr3t-t0ken, run: 'true'}
 collect: [{src: "out-*"}]
 `)
@@ -71,7 +75,7 @@ collect: [{src: "out-*"}]
 		}
 	}
 	st := b.step("a")
-	if st.Verdict != event.Failed || !strings.HasPrefix(st.Stdout.Head, "token ***\n") || st.Captures["pin"] != "***" {
+	if st.Verdict != event.Failed || !strings.HasPrefix(st.Stdout.Head, "token ***\n") || st.Captures["pin"] != "{\"pin\": ***}\n" || st.Captures["number"] != "***" {
 		t.Errorf("%+v", st)
 	}
 	var artifacts []string
@@ -82,6 +86,72 @@ collect: [{src: "out-*"}]
 	}
 	if want := "artifacts/demo/case-%2A%2A%2A%7E1/1/default/out-***=" + token + "\n"; len(artifacts) != 1 || artifacts[0] != want {
 		t.Errorf("artifacts %q", artifacts)
+	}
+}
+
+// What a step leaves in files is masked before it is compared, cut or written, and so are captures.
+func TestSecretsInFiles(t *testing.T) {
+	token := strings.Repeat("0123456789abcdef", 40)
+	sum := fmt.Sprintf("%x", sha256.Sum256([]byte("token="+token+"\n")))
+	b := newBench(t)
+	b.secrets = map[string]string{"TOKEN": token}
+	b.opts.Update = check.NewUpdates(t.TempDir())
+	b.run(`
+secrets: [TOKEN]
+steps:
+	- name: written
+		env: {T: "${{ secrets.TOKEN }}"}
+		run: |
+			echo "token=$T" > conf.txt
+			yes "$T" | head -n 200 > long.txt
+		expect:
+			files:
+				conf.txt: {golden: golden/conf.txt, equals: "token=${{ env.T }}", size: ` + strconv.Itoa(len(token)+7) + `, sha256: ` + sum + `}
+				long.txt: {matches: '^(\*\*\*\n){200}$', size: ` + strconv.Itoa(200*(len(token)+1)) + `}
+			that: ['file("conf.txt") contains env.T']
+	- name: differs
+		env: {T: "${{ secrets.TOKEN }}"}
+		continue_on_error: true
+		run: printf '\001\000%s' "$T" > b.bin
+		expect:
+			stdout: {contains: "x${{ env.T }}"}
+			files:
+				conf.txt: {equals: "x", contains: x, matches: x, json: 1}
+				long.txt: {equals: "x", contains: x}
+				b.bin: {equals: "x"}
+		capture: {cut: 'file("conf.txt")[0:100]', long: 'repeat("x", 65500) + env.T'}
+	- name: not ready
+		env: {T: "${{ secrets.TOKEN }}"}
+		background: true
+		run: sleep 1000
+		ready: {command: 'echo "is $T" >&2; false', timeout: 20ms}
+`)
+	if st := b.step("written"); st.Verdict != event.Passed {
+		t.Errorf("%+v", st.Findings)
+	}
+	if st := b.step("differs"); len(st.Findings) != 8 || st.Captures["cut"] != "token=***\n" {
+		t.Errorf("%d findings, captures %v", len(st.Findings), st.Captures)
+	}
+	if st := b.step("not ready"); !strings.Contains(st.Message, "is ***") {
+		t.Error(st.Message)
+	}
+	if _, err := b.opts.Update.Write(); err != nil {
+		t.Error(err)
+	}
+	if got := tree(t, filepath.Join(b.dir, "golden")); len(got) != 1 || got[0] != "conf.txt=token=***\n" {
+		t.Errorf("golden files: %q", got)
+	}
+	data, err := json.Marshal(b.events)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{token[:16], "30 31 32 33"} {
+		if at := strings.Index(string(data), part); at >= 0 {
+			t.Errorf("events have a part of the secret: %s", data[max(0, at-200):at+16])
+		}
+	}
+	if got := tree(t, b.opts.Dir); len(got) > 1 { // stderr of the one that is not ready is the probe's
+		t.Errorf("files are left: %q", got)
 	}
 }
 

@@ -130,7 +130,7 @@ func (a *attempt) end(s *step, name string, tries int, o outcome, captures map[s
 	if len(captures) > 0 {
 		shown = make(map[string]any, len(captures))
 		for k, v := range captures {
-			shown[k] = recorded(v)
+			shown[k] = recorded(a.run.mask, v)
 		}
 	}
 	end.event = event.Step{

@@ -199,7 +199,7 @@ func (t *try) judge(res sandbox.Result, err error, limit bound, stopped bool) (o
 	}
 	out := check.Outcome{
 		Exit: res.Exit, Signal: res.Signal, Limit: event.Reason(res.Limit), Stopped: stopped && res.Stopped, Duration: res.Duration,
-		Stdout: a.run.source(stdout), Stderr: a.run.source(stderr),
+		Stdout: a.run.source(stdout), Stderr: a.run.source(stderr), Mask: a.run.mask,
 	}
 	if res.SandboxDied && res.Limit == sandbox.LimitNone {
 		out.Limit = event.ReasonSignal
@@ -247,7 +247,7 @@ func (t *try) check(out *check.Outcome) outcome {
 
 func (t *try) fetcher() *fetcher {
 	if t.fetch == nil {
-		t.fetch = &fetcher{box: t.box, spool: t.a.run.opts.Dir}
+		t.fetch = &fetcher{box: t.box, spool: t.a.run.opts.Dir, mask: t.a.run.mask}
 	}
 	return t.fetch
 }
