@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -14,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sbxrun/sbxrun/internal/check"
+	"github.com/sbxrun/sbxrun/internal/mask"
 	"github.com/sbxrun/sbxrun/internal/report"
 	"github.com/sbxrun/sbxrun/internal/tracing"
 	"github.com/sbxrun/sbxrun/pkg/event"
@@ -109,9 +108,10 @@ func (f *runFlags) run(ctx context.Context, std stdio, args []string) error {
 	if err := distinct(plans); err != nil {
 		return err
 	}
+	secrets := secretsOf(plans)
 	warnings, err := f.provider.fit(plans)
 	if err != nil {
-		return err
+		return shownError(secrets, err)
 	}
 	start := time.Now()
 	id := newRunID()
@@ -120,7 +120,7 @@ func (f *runFlags) run(ctx context.Context, std stdio, args []string) error {
 		return err
 	}
 	defer dir.close()
-	r, err := newSession(f, std, dir, id)
+	r, err := newSession(f, std, dir, id, secrets)
 	if err != nil {
 		return err
 	}
@@ -140,7 +140,16 @@ func (f *runFlags) run(ctx context.Context, std stdio, args []string) error {
 	}
 	failure := r.runAll(ctx, f, plans, signals, start)
 	code, err := r.finish(ctx, f, failure)
-	return ended(std, code, err)
+	return ended(std, code, shownError(secrets, err))
+}
+
+// secretsOf masks the secrets of all plans.
+func secretsOf(plans []*plan.Plan) *mask.Mask {
+	all := make([]map[string]string, len(plans))
+	for i, p := range plans {
+		all[i] = p.Secrets
+	}
+	return mask.New(all...)
 }
 
 // session is one run that is going on: where its events go, and what is known of it so far.
@@ -158,14 +167,14 @@ type session struct {
 	updates *check.Updates // nil without --update
 	trace   *tracing.Run   // nil without --tracing
 	spool   string
-	started int      // samples
-	secrets []string // the values of all recipes
+	started int        // samples
+	mask    *mask.Mask // of the secrets of all recipes, for what is not an executor's to tell
 	outcome outcome
 	refusal error // what the provider cannot give, as the console has shown it with the samples that met it
 }
 
-func newSession(f *runFlags, std stdio, dir *runDir, id string) (*session, error) {
-	s := &session{id: id, dir: dir.path, shown: dir.shown, start: time.Now()}
+func newSession(f *runFlags, std stdio, dir *runDir, id string, secrets *mask.Mask) (*session, error) {
+	s := &session{id: id, dir: dir.path, shown: dir.shown, start: time.Now(), mask: secrets}
 	s.outcome = outcome{summary: &s.summary, shard: f.plan.shard != ""}
 	var err error
 	if s.log, err = report.OpenEventLog(dir.file(eventsFile)); err != nil {
@@ -188,7 +197,7 @@ func newSession(f *runFlags, std stdio, dir *runDir, id string) (*session, error
 }
 
 func (s *session) send(e event.Event) error {
-	e.Time = time.Now()
+	e.Time, e.Message = time.Now(), s.mask.Text(e.Message)
 	return s.sink.Send(e)
 }
 
@@ -226,9 +235,6 @@ func (s *session) runAll(ctx context.Context, f *runFlags, plans []*plan.Plan, s
 	}
 	if f.timeout > 0 {
 		opts.Deadline = start.Add(f.timeout)
-	}
-	for _, p := range plans {
-		s.secrets = slices.AppendSeq(s.secrets, maps.Values(p.Secrets))
 	}
 	failed := 0
 	for i, p := range plans {
@@ -293,10 +299,7 @@ func (s *session) finish(ctx context.Context, f *runFlags, failure error) (int, 
 			failure = s.send(event.Event{Type: event.TypeWarning, Message: err.Error()})
 		}
 		for _, name := range written {
-			for _, secret := range s.secrets { // which a case's id can be
-				name = strings.ReplaceAll(name, secret, "***")
-			}
-			end.Updated = append(end.Updated, name)
+			end.Updated = append(end.Updated, s.mask.Text(name)) // a case's id can be in it
 		}
 	}
 	end.Exit = status(s.outcome)
@@ -311,7 +314,7 @@ func (s *session) finish(ctx context.Context, f *runFlags, failure error) (int, 
 	if s.trace != nil {
 		message := ""
 		if stopped := errors.Join(s.refusal, failure); stopped != nil {
-			message = stopped.Error()
+			message = s.mask.Text(stopped.Error())
 		}
 		if unsent := s.trace.Close(ctx, message); unsent != nil {
 			failure = errors.Join(failure, s.send(event.Event{Type: event.TypeWarning, Message: unsent.Error()}))
@@ -323,6 +326,26 @@ func (s *session) finish(ctx context.Context, f *runFlags, failure error) (int, 
 	err = errors.Join(failure, err, reports, s.console.Close(files...))
 	return end.Exit, err
 }
+
+// shownError is an error as it may be shown.
+func shownError(secrets *mask.Mask, err error) error {
+	if err == nil {
+		return nil
+	}
+	if shown := secrets.Text(err.Error()); shown != err.Error() {
+		return &maskedError{err, shown}
+	}
+	return err
+}
+
+// maskedError is an error with another text.
+type maskedError struct {
+	err  error
+	text string
+}
+
+func (e *maskedError) Error() string { return e.text }
+func (e *maskedError) Unwrap() error { return e.err }
 
 // reports makes the reports of the run from its log.
 func (s *session) reports(junit string) ([]string, error) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sbxrun/sbxrun/internal/expr"
+	"github.com/sbxrun/sbxrun/internal/mask"
 	"github.com/sbxrun/sbxrun/pkg/recipe"
 )
 
@@ -130,10 +131,10 @@ type readyJSON struct {
 
 func secretName(s recipe.Secret) string { return s.Name }
 
-func (p *Plan) describe() description {
+func (p *Plan) describe(secrets *mask.Mask) description {
 	r := p.Recipe
 	d := description{
-		Recipe: r.Name, File: r.Path, Description: r.Description, Digest: p.Digest, Vars: p.Vars, Env: env(r.Env),
+		Recipe: r.Name, File: r.Path, Description: r.Description, Digest: p.Digest, Vars: mask.Value(secrets, p.Vars), Env: env(r.Env),
 		Secrets: each(r.Secrets, secretName), Sandboxes: each(r.Sandboxes, box), Origin: p.origin, Files: each(r.Files, file), Steps: each(r.Steps, item),
 		Finally: each(r.Finally, item), Verify: each(r.Verify, item), Timeout: r.Timeout.String(),
 		Pool: poolJSON{Size: p.Pool.Size, Reuse: p.Pool.Reuse}, Samples: max(1, r.Samples), CaseCount: p.Cases, Total: p.Total,

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/sbxrun/sbxrun/internal/expr"
+	"github.com/sbxrun/sbxrun/internal/mask"
 	"github.com/sbxrun/sbxrun/pkg/recipe"
 )
 
@@ -21,12 +22,14 @@ type caseJSON struct {
 }
 
 // JSON writes the plan for programs: one object, indented, whose last field is the list of cases, a line each. Cases are
-// written as they are read. Values of secrets are not in it.
+// written as they are read. Secrets are masked in it.
 func (p *Plan) JSON(ctx context.Context, w io.Writer) error {
-	head, err := marshal(p.describe())
+	secrets := mask.New(p.Secrets)
+	head, err := marshal(p.describe(secrets))
 	if err != nil {
 		return err
 	}
+	head = secrets.JSON(head)
 	var indented bytes.Buffer
 	if err := json.Indent(&indented, head, "", "  "); err != nil {
 		return err
@@ -39,7 +42,7 @@ func (p *Plan) JSON(ctx context.Context, w io.Writer) error {
 		if err != nil {
 			return err
 		}
-		line, err := marshal(caseJSON(c))
+		line, err := marshal(caseJSON(mask.Value(secrets, c)))
 		if err != nil {
 			return fmt.Errorf("case %s: %w", c.ID, err)
 		}
@@ -68,8 +71,16 @@ func marshal(v any) ([]byte, error) {
 // shown is how many cases Text shows.
 const shown = 20
 
-// Text writes the plan for people: what is run where, and the first cases.
+// Text writes the plan for people: what is run where, and the first cases. Secrets are masked in it.
 func (p *Plan) Text(ctx context.Context, w io.Writer) error {
+	shown := mask.New(p.Secrets).Writer(w)
+	if err := p.text(ctx, shown); err != nil {
+		return err
+	}
+	return shown.Close()
+}
+
+func (p *Plan) text(ctx context.Context, w io.Writer) error {
 	r := p.Recipe
 	out := bufio.NewWriter(w)
 	fmt.Fprintf(out, "%s (%s): ", r.Name, r.Path)
