@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -119,7 +120,7 @@ steps:
 				conf.txt: {equals: "x", contains: x, matches: x, json: 1}
 				long.txt: {equals: "x", contains: x}
 				b.bin: {equals: "x"}
-		capture: {cut: 'file("conf.txt")[0:100]', long: 'repeat("x", 65500) + env.T'}
+		capture: {cut: 'file("conf.txt")[0:100]', long: 'repeat("x", 65500) + "` + token + `"'}
 	- name: not ready
 		env: {T: "${{ secrets.TOKEN }}"}
 		background: true
@@ -180,6 +181,11 @@ collect: [{src: out}]
 				}
 				if e.StepEnd.Part != "steps" {
 					t.Errorf("part %q", e.StepEnd.Part)
+				}
+			}
+			for _, f := range tree(t, b.opts.Dir) {
+				if name, _, _ := strings.Cut(f, "="); slices.Contains([]string{"demo", "main", "box"}, secret) && strings.Contains(name, secret) {
+					t.Errorf("a file is called %s", name)
 				}
 			}
 			if left := tree(t, filepath.Join(b.opts.Dir, s.Dir)); s.Dir == "" || len(left) != 1 {
