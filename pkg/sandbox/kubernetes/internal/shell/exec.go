@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -96,7 +97,7 @@ type run struct {
 	spec, in, part, script string // payloads
 
 	kept     bool     // it has a keeper in the sandbox
-	left     sync.Map // uploaded payloads that the sandbox has not taken yet
+	left     sync.Map // names of uploads that the sandbox may have, and has not taken yet
 	stopping atomic.Bool
 	killed   sandbox.Limit // killed from here, for this limit
 	struck   atomic.Int64  // hundredths of a second after began: when a KILL was answered; zero: not yet
@@ -138,26 +139,30 @@ func (r *run) prepare(ctx context.Context) (err error) {
 
 // upload makes a payload of data that is too much for a request.
 func (r *run) upload(ctx context.Context, what string, data []byte) (string, error) {
-	p, err := r.s.upload(ctx, "sbx-"+r.id+"-"+what, data)
-	if err == nil {
-		r.left.Store(p, nil)
+	r.left.Store(r.uploads()+what, nil) // also if there is no answer
+	return r.s.upload(ctx, r.uploads()+what, data)
+}
+
+// uploads is how the names of the command's uploads begin.
+func (r *run) uploads() string { return "sbx-" + r.id + "-" }
+
+// taken notes that the sandbox has taken a payload.
+func (r *run) taken(payload string) {
+	if p, ok := strings.CutPrefix(payload, "@"); ok {
+		r.left.Delete(path.Base(p))
 	}
-	return p, err
 }
 
 // drop removes uploads that the sandbox did not take: there may be secrets in them.
 func (r *run) drop(ctx context.Context) {
-	var paths []string
-	r.left.Range(func(p, _ any) bool {
-		paths = append(paths, strings.TrimPrefix(p.(string), "@"))
-		return true
-	})
-	if len(paths) == 0 {
+	some := false
+	r.left.Range(func(_, _ any) bool { some = true; return false })
+	if !some {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killPatience)
 	defer cancel()
-	_, _ = r.s.call(ctx, "drop", paths...) // where that fails, the reset or the sandbox's end removes them
+	_, _ = r.s.call(ctx, "drop", r.uploads()) // where that fails, the reset or the sandbox's end removes them
 }
 
 // run starts the command and follows it to its end.

@@ -102,7 +102,7 @@ func (r *run) take(a reply, began time.Time) {
 		r.s.quick.learn(time.Since(began), a.text)
 	}
 	for _, p := range []string{r.spec, r.in, r.part, r.script} {
-		r.left.Delete(p)
+		r.taken(p)
 	}
 }
 

@@ -188,10 +188,10 @@ func (r *run) give(ctx context.Context, n int64, last, content string) (bool, er
 		case stateOver:
 			return false, nil
 		default:
-			r.left.Delete(content)
+			r.taken(content)
 			return false, nil
 		}
-		r.left.Delete(content)
+		r.taken(content)
 		if last != "" || fed(a) >= n-1 {
 			return true, nil
 		}
