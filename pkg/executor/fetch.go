@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"strings"
@@ -53,7 +54,12 @@ func (f *fetcher) all(ctx context.Context, paths []string) (map[string]check.Fet
 		if err := climbs(p); err != nil {
 			return nil, err
 		}
-		want.add(path.Clean(p), p)
+		at := path.Clean(p)
+		if at == "." || at == "/" { // of which Receive gives what is in it
+			got[p] = check.Fetched{Type: fs.ModeDir}
+			continue
+		}
+		want.add(at, p)
 	}
 	next, err := f.receive(ctx, want, got)
 	if err != nil {
@@ -123,7 +129,7 @@ func (f *fetcher) stream(ctx context.Context, list []string, want places, got ma
 		return err
 	}
 	defer r.Close()
-	for {
+	for len(named) > 0 { // a folder comes before what it holds, which nobody has asked for
 		h, err := r.next()
 		if errors.Is(err, io.EOF) {
 			return nil
@@ -131,10 +137,12 @@ func (f *fetcher) stream(ctx context.Context, list []string, want places, got ma
 		if err != nil {
 			return err
 		}
-		at, ok := named[path.Clean(h.Name)]
+		name := path.Clean(h.Name)
+		at, ok := named[name]
 		if !ok {
-			continue // what a folder holds
+			continue
 		}
+		delete(named, name)
 		fetched := check.Fetched{Type: h.FileInfo().Mode().Type()}
 		switch h.Typeflag {
 		case tar.TypeReg:
@@ -148,6 +156,7 @@ func (f *fetcher) stream(ctx context.Context, list []string, want places, got ma
 			got[p] = fetched
 		}
 	}
+	return nil
 }
 
 // climbs refuses a relative path that leaves the workspace: providers cut it off there.
