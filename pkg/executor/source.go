@@ -87,7 +87,7 @@ func (g *gather) glob(src, full, dst string, mode uint32) error {
 		return fmt.Errorf("%s: %w", src, err)
 	}
 	names = slices.DeleteFunc(names, func(name string) bool { // ** matches . too, and runs grow while they are read
-		return name == "." || path.Base(name) == ".sbxrun"
+		return name == "." || slices.Contains(strings.Split(name, "/"), ".sbxrun")
 	})
 	if len(names) == 0 {
 		return fmt.Errorf("%s: %w", src, errNoFile)
@@ -100,9 +100,12 @@ func (g *gather) glob(src, full, dst string, mode uint32) error {
 	for _, name := range slices.Compact(names) {
 		full := filepath.Join(fixed, name)
 		info, err := os.Stat(full)
-		if err == nil && !info.IsDir() {
+		switch {
+		case err == nil && !info.IsDir():
 			err = g.file(full, info, path.Join(dst, name), mode)
-		} else {
+		case strings.HasPrefix(path.Base(name), ".") && !strings.HasPrefix(path.Base(pattern), "."):
+			err = nil // nobody means .git by *
+		default:
 			err = g.walk(full, path.Join(dst, name), mode, matches)
 		}
 		if err != nil {
