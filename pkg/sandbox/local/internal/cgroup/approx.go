@@ -2,10 +2,8 @@ package cgroup
 
 import (
 	"bytes"
-	"context"
 	"os"
 	"strconv"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,29 +11,9 @@ import (
 // What stands in for control groups where there are none. Each is weaker: memory may be overshot between two looks, and
 // a share of a core becomes a whole one.
 
-// watchEvery is the time between two looks at memory.
-const watchEvery = 50 * time.Millisecond
-
-// WatchMemory adds up the memory of the processes that pids lists, every 50 ms until ctx ends, and calls over each time
-// that they use more than limit bytes.
-func WatchMemory(ctx context.Context, pids func() []int, limit int64, over func(used int64)) {
-	tick := time.NewTicker(watchEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			if used := memoryOf(pids(), limit); used > limit {
-				over(used)
-			}
-		}
-	}
-}
-
-// memoryOf returns the resident memory of processes together. Pages that they share are counted as often as they are
+// MemoryOf returns the resident memory of processes together. Pages that they share are counted as often as they are
 // shared while the sum stays below enough, and once, at a higher cost, where that would make it exceed enough.
-func memoryOf(pids []int, enough int64) int64 {
+func MemoryOf(pids []int, enough int64) int64 {
 	var sum int64
 	for _, pid := range pids {
 		sum += resident(pid)

@@ -1,54 +1,26 @@
 package cgroup
 
 import (
-	"context"
 	"os"
-	"os/exec"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-func TestWatchMemoryCallsWhenOver(t *testing.T) {
-	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), role+"=eat")
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
-	_, _ = stdin.Write([]byte("\n"))
-	var got int64
-	WatchMemory(ctx, func() []int { return []int{cmd.Process.Pid, 1 << 30} }, 100<<20, func(used int64) {
-		_ = cmd.Process.Kill()
-		got = used
-		cancel()
-	})
-	if got <= 100<<20 {
-		t.Errorf("called with %d", got)
-	}
-}
-
 // Pages that processes share must not be counted as often as they are shared.
 func TestMemoryOfSharesOnce(t *testing.T) {
 	self := os.Getpid()
-	one := memoryOf([]int{self}, 1<<62)
+	one := MemoryOf([]int{self}, 1<<62)
 	if one < 1<<20 {
 		t.Fatalf("this process uses %d bytes", one)
 	}
-	if got := memoryOf([]int{self, self, self}, 1<<62); got < 2*one {
+	if got := MemoryOf([]int{self, self, self}, 1<<62); got < 2*one {
 		t.Errorf("the cheap sum is %d of %d", got, one)
 	}
 	if p := proportional(self); p <= 0 || p > 2*one {
 		t.Errorf("proportional %d, resident %d", p, one)
 	}
-	if got := memoryOf(nil, 0); got != 0 {
+	if got := MemoryOf(nil, 0); got != 0 {
 		t.Errorf("nobody uses %d", got)
 	}
 }

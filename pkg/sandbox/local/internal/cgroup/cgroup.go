@@ -113,7 +113,7 @@ type Group struct {
 	joins             []int // open JoinFiles
 
 	mu       sync.Mutex
-	counters map[string]int // open files of counters, by path
+	counters map[string]int // open files of counters, by name
 }
 
 func (g *Group) has(dir string) bool {

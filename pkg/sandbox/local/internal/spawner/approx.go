@@ -1,7 +1,6 @@
 package spawner
 
 import (
-	"context"
 	"sync/atomic"
 	"unsafe"
 
@@ -14,30 +13,8 @@ import (
 
 // approx stands in for the control groups that are not there.
 type approx struct {
-	memory, pids, cpu bool // what has to be approximated
-	ooms, full        atomic.Int64
-	stop              context.CancelFunc
-}
-
-// watch looks at what the sandbox uses until it is taken down.
-func (b *box) watchUse() {
-	cg := &b.server.hello.Cgroups
-	a := &b.approx
-	a.memory, a.pids, a.cpu = !cg.Enforces("memory"), !cg.Enforces("pids"), !cg.Enforces("cpu")
-	if !a.memory && !a.pids {
-		return
-	}
-	var ctx context.Context
-	ctx, a.stop = context.WithCancel(context.Background())
-	pids := func() []int { return b.lookAtPIDs(0) }
-	limit := b.spec.Limits.Memory
-	if !a.memory {
-		limit = 1 << 62
-	}
-	go cgroup.WatchMemory(ctx, pids, limit, func(int64) {
-		a.ooms.Add(1)
-		b.signalLargest()
-	})
+	memory, pids, cpu bool         // what has to be approximated
+	ooms, full        atomic.Int64 // how often memory was beyond its limit where the kernel let it, and processes at theirs
 }
 
 // lookAtPIDs lists the processes of a sandbox. Where they have to be counted it notes whether these, and so many more that
@@ -48,14 +25,6 @@ func (b *box) lookAtPIDs(more int) []int {
 		b.approx.full.Add(1)
 	}
 	return list
-}
-
-// signalLargest kills the commands of a sandbox that uses too much memory: all of them, for want of knowing better.
-func (b *box) signalLargest() {
-	if b, err := b.server.find(b.id); err == nil { // it may be on its way down
-		defer b.users.Done()
-		_ = b.signalAll(unix.SIGKILL)
-	}
 }
 
 // apply adds the calls that limit a process itself.
@@ -74,10 +43,11 @@ func (a *approx) apply(p *rawclone.Program, l sandbox.Limits, spread int) {
 	}
 }
 
-// hits are how often limits struck so far.
-type hits struct{ ooms, pids int64 }
+// hits are how often limits struck so far; seen are the ooms of which the kernel does not know.
+type hits struct{ ooms, seen, pids int64 }
 
 func (b *box) hits() (hits, error) {
 	e, err := b.group.Events()
-	return hits{e.OOMKills + b.approx.ooms.Load(), e.PIDsMax + b.approx.full.Load()}, err
+	seen := b.approx.ooms.Load()
+	return hits{e.OOMKills + seen, seen, e.PIDsMax + b.approx.full.Load()}, err
 }

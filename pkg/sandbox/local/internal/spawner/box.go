@@ -37,8 +37,9 @@ type box struct {
 
 	removal sync.Mutex // held by remove
 
-	leaving bool           // under the server's mu: no request begins to use it any more
-	users   sync.WaitGroup // requests that use it; its descriptors and its group are others' afterwards
+	leaving bool               // under the server's mu: no request begins to use it any more
+	users   sync.WaitGroup     // requests that use it; its descriptors and its group are others' afterwards
+	use     cgroup.MemoryWatch // watch's alone
 
 	mu       sync.Mutex
 	released bool              // taken down by us, or about to be
@@ -102,9 +103,6 @@ func (b *box) kill() {
 // remove takes down what there is of a sandbox. It may be called again, also while another call runs: what could not be
 // taken down is tried again, what is down is done.
 func (b *box) remove() error {
-	if b.approx.stop != nil {
-		b.approx.stop()
-	}
 	b.kill()
 	b.removal.Lock()
 	defer b.removal.Unlock()

@@ -50,12 +50,12 @@ func (s *server) create(req wire.Create) (host string, files []int, err error) {
 	closing := s.closing
 	if !closing {
 		s.boxes[b.id] = b
+		b.watchUse()
 	}
 	s.mu.Unlock()
 	if closing {
 		return "", nil, kinded(sandbox.KindReleased, "the run is ending")
 	}
-	b.watchUse()
 	if req.Spec.Network == sandbox.NetworkCase {
 		addr, err := b.connect()
 		if err != nil {
@@ -78,7 +78,7 @@ func (s *server) create(req wire.Create) (host string, files []int, err error) {
 // joinable gets the sandbox's control group.
 func (b *box) joinable() (err error) {
 	l := b.spec.Limits
-	// What is on the disk is memory to the kernel.
+	// What is on the disk is memory to the kernel, whose limit is the sum; watch tells them apart.
 	b.group, err = b.server.groups.Get(b.id, cgroup.Limits{CPU: l.CPU, Memory: l.Memory + l.Disk, PIDs: l.PIDs + 1})
 	if err != nil {
 		return err

@@ -86,6 +86,8 @@ func (s *server) exec(seq uint64, req wire.Exec, files []int) (*wire.Ended, erro
 			}
 		}
 		res.Limit = b.struck(before, res.Died)
+	} else if b.approx.ooms.Load() > before.seen {
+		res.Limit = sandbox.LimitOOM // it ended while it was to be killed
 	}
 	return res, nil
 }

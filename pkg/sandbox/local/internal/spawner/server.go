@@ -37,7 +37,9 @@ type server struct {
 
 	mu      sync.Mutex
 	boxes   map[string]*box
-	marks   uint64 // of commands, see mark
+	waker   *time.Timer // for watch
+	wake    time.Time   // when waker fires; zero: not set
+	marks   uint64      // of commands, see mark
 	closing bool
 	busy    sync.WaitGroup // requests under way
 
@@ -50,7 +52,7 @@ func newServer(conn *wire.Conn) (*server, error) {
 	// to leave sandboxes unowned.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 
-	s := &server{conn: conn, boxes: map[string]*box{}}
+	s := &server{conn: conn, boxes: map[string]*box{}, waker: time.NewTimer(0)}
 	var req wire.Request
 	if _, err := conn.Receive(&req); err != nil {
 		if errors.Is(err, io.EOF) {
@@ -72,6 +74,7 @@ func newServer(conn *wire.Conn) (*server, error) {
 	s.slots = slots{privileged: s.hello.UID == 0, dir: s.hello.State}
 	s.shapes.hello = &s.hello
 	s.groups.Manager = &s.hello.Cgroups
+	go s.watch()
 	return s, conn.Send(wire.Reply{Seq: req.Seq})
 }
 
