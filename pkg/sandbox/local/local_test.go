@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -22,14 +23,17 @@ func open(t *testing.T, run sandbox.Run) sandbox.Provider {
 
 func TestConformance(t *testing.T) {
 	p := open(t, sandbox.Run{ID: "probe", Dir: t.TempDir()}).(*Provider)
-	_ = p.Warnings(sandbox.Spec{})
+	lines := strings.Join(p.Warnings(sandbox.Spec{}), "\n")
 	cg := p.cgroups
+	if !cg.Enforces("memory") && !strings.Contains(lines, "memory by looking") {
+		t.Errorf("the warnings do not say how memory is limited: %q", lines)
+	}
 	if err := p.Close(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	sandboxtest.Run(t, sandboxtest.Config{
 		Open:     open,
-		Enforces: sandboxtest.Enforces{Disk: true, Inodes: true, PIDs: cg.Enforces("pids"), Memory: cg.Enforces("memory"), Files: true},
+		Enforces: sandboxtest.Enforces{Disk: true, Inodes: true, PIDs: cg.Enforces("pids"), Memory: true, Files: true},
 		Networks: []sandbox.Network{sandbox.NetworkNone, sandbox.NetworkCase, sandbox.NetworkHost},
 	})
 }

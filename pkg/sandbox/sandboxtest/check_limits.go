@@ -52,8 +52,9 @@ var limitChecks = []check{
 			t.Errorf("%+v, want a failure with the limit %q", got.Result, sandbox.LimitPIDs)
 		}
 	})},
-	{"memory", limited(func(e Enforces) bool { return e.Memory }, sandbox.Limits{Memory: 64 << 20, Disk: 16 << 20}, "memory", func(t *testing.T, b *box) {
-		got := b.sh("head -c 400000000 /dev/zero | tail -c 399999999 > /dev/null") // tail keeps it all
+	{"memory", limited(func(e Enforces) bool { return e.Memory }, sandbox.Limits{Memory: 64 << 20}, "memory", func(t *testing.T, b *box) {
+		// tail keeps it all, and cannot get rid of it while nobody reads: a provider may look only now and then.
+		got := b.sh(`head -c 400000000 /dev/zero | tail -c 399999999 | { sleep 2; test "$(wc -c)" -eq 399999999; }`)
 		if got.Limit != sandbox.LimitOOM || got.Exit == 0 {
 			t.Errorf("%+v, want a failure with the limit %q", got.Result, sandbox.LimitOOM)
 		}
@@ -61,9 +62,9 @@ var limitChecks = []check{
 			b.usable()
 		}
 	})},
-	{"disk is not counted as memory", limited(func(e Enforces) bool { return e.Memory && e.Disk }, sandbox.Limits{Memory: 48 << 20, Disk: 96 << 20}, "memory", func(t *testing.T, b *box) {
-		b.ok("head -c 90000000 /dev/zero > big")
-		got := b.sh("head -c 90000000 /dev/zero > more")
+	{"disk is not counted as memory", limited(func(e Enforces) bool { return e.Memory && e.Disk }, sandbox.Limits{Memory: 64 << 20, Disk: 256 << 20}, "memory", func(t *testing.T, b *box) {
+		b.ok("for i in 1 2 3 4; do head -c 200000000 /dev/zero > big; done")
+		got := b.sh("head -c 200000000 /dev/zero > more")
 		if got.Limit != sandbox.LimitDisk {
 			t.Errorf("%+v, want the limit %q", got.Result, sandbox.LimitDisk)
 		}
