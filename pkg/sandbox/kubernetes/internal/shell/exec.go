@@ -149,7 +149,8 @@ func (r *run) uploads() string { return "sbx-" + r.id + "-" }
 // taken notes that the sandbox has taken a payload.
 func (r *run) taken(payload string) {
 	if p, ok := strings.CutPrefix(payload, "@"); ok {
-		r.left.Delete(path.Base(p))
+		name, _, _ := strings.Cut(path.Base(p), ".") // of one that went in pieces more follows
+		r.left.Delete(name)
 	}
 }
 

@@ -15,8 +15,10 @@ lack=
 for c in find stat tar; do # before the command can remove them
 	command -v "$c" >/dev/null || lack="$lack $c"
 done
+# put: the command's files, and room for what its supervisor writes, of which it keeps some.
 put() {
-	load "$D.spec" "$7" && load "$D.in" "$8" && load "$D.i1" "$9" && load "$D.script" "${10}"
+	load "$D.spec" "$7" && load "$D.in" "$8" && load "$D.i1" "$9" && load "$D.script" "${10}" &&
+		printf '%49152s' x >"$D.room" && printf '%16384s' x >"$D.room"
 }
 clean() {
 	shift 12

@@ -85,7 +85,6 @@ look self
 V=$me K=$pp
 . "$D.spec"
 ulimit -S -m "$N" 2>/dev/null
-printf '%16384s' x >"$D.room"
 i=/dev/null
 [ -e "$D.in" ] && i=$D.in
 [ "$F" = - ] || {
