@@ -25,28 +25,22 @@ type Fetched struct {
 	Type fs.FileMode
 	// Content is nil unless it is a regular file. As output it is masked.
 	Content Source
-	// Exact is what Content was before it was masked; nil: the same.
-	Exact *Exact
+	// Exact is Content before it was masked; nil: the same.
+	Exact Source
 }
 
-// Exact is what is known of a file as it is in the sandbox.
-type Exact struct {
-	Size   int64
-	SHA256 string // in hex
-}
-
-func (f Fetched) size() int64 {
+// exact is the file as it is in the sandbox: for what shows nothing of it.
+func (f Fetched) exact() Source {
 	if f.Exact != nil {
-		return f.Exact.Size
+		return f.Exact
 	}
-	return f.Content.Size()
+	return f.Content
 }
+
+func (f Fetched) size() int64 { return f.exact().Size() }
 
 func (f Fetched) sha256(ctx context.Context) (string, error) {
-	if f.Exact != nil {
-		return f.Exact.SHA256, nil
-	}
-	r, err := open(ctx, f.Content)
+	r, err := open(ctx, f.exact())
 	if err != nil {
 		return "", err
 	}
@@ -133,7 +127,7 @@ func (c *checker) file(f fetched) error {
 	if e.Text == nil {
 		return nil
 	}
-	return c.text(&subject{name: name, what: what, src: f.Content}, e.Text)
+	return c.text(&subject{name: name, what: what, src: f.Content, exact: f.exact()}, e.Text)
 }
 
 func (c *checker) size(f fetched, name, what string) {

@@ -2,6 +2,8 @@ package check
 
 import (
 	"context"
+	"crypto/sha256"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -89,12 +91,13 @@ func TestSecretsOfWanted(t *testing.T) {
 
 // Paths, sizes and digests are exact.
 func TestSecretsOfFiles(t *testing.T) {
-	const digest = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"
+	content := []byte(`{"ok": true, "n": 158, "t": "a 58 in it"}                 `)
+	digest := fmt.Sprintf("%x", sha256.Sum256(content))
 	exact := func(size any, sha string) recipe.Expect {
 		return recipe.Expect{Files: []recipe.FileExpect{{Path: template(t, "out-${{ env.T }}"), Pos: at, Size: expr.LiteralValue(size), SHA256: expr.Literal(sha)}}}
 	}
 	fetch := func(_ context.Context, paths []string) (map[string]Fetched, error) {
-		got := Fetched{Content: Bytes([]byte("***")), Exact: &Exact{Size: 58, SHA256: digest}}
+		got := Fetched{Content: Bytes([]byte("***")), Exact: Bytes(content)}
 		if paths[0] != "out-58" {
 			t.Errorf("asked for %q", paths)
 		}
@@ -102,8 +105,10 @@ func TestSecretsOfFiles(t *testing.T) {
 	}
 	out := Outcome{Fetch: fetch, Mask: mask.New(map[string]string{"T": "58"})}
 	env := expr.Env{"env": map[string]any{"T": "58"}}
+	withJSON := exact(58, digest)
+	withJSON.Files[0].Text = &recipe.Text{JSON: expr.LiteralValue(map[string]any{"ok": true, "n": 158, "t": "a 58 in it"}), JSONPos: at}
 	for want, e := range map[string]recipe.Expect{
-		"": exact(58, strings.ToUpper(digest)),
+		"": withJSON,
 		`files["out-58"].size: "out-58" has 58 bytes, want 3` + "\n" + `files["out-58"].sha256: "out-58" has the SHA-256 ` + digest + ", want abc": exact(3, "abc"),
 	} {
 		r, err := Step(t.Context(), &recipe.Step{Expect: e}, t.TempDir(), out, env, false)

@@ -18,6 +18,8 @@ type subject struct {
 	name string // as findings name the expectation: stdout, files["out.txt"]
 	what string // as messages name the text: stdout, "out.txt"
 	src  Source // after normalising
+	// exact is the text before it was masked; nil: src has not been masked, or nobody has it.
+	exact Source
 }
 
 // text checks everything that t expects of s.

@@ -18,7 +18,9 @@ import (
 // expand turns an argument into paths of recipes, sorted: a file is itself, a folder its *.yaml and *.yml, a glob what it
 // matches, without hidden names and what runs wrote.
 func expand(arg string) ([]string, error) {
-	arg = filepath.Clean(arg)
+	if arg != "" && !slices.Contains(strings.Split(arg, "/"), "..") { // before which there may be a link
+		arg = filepath.Clean(arg)
+	}
 	info, err := os.Stat(arg)
 	switch {
 	case err == nil && info.IsDir():

@@ -332,6 +332,13 @@ func shownError(secrets *mask.Mask, err error) error {
 	if err == nil {
 		return nil
 	}
+	if bad, ok := errors.AsType[*badRecipes](err); ok { // which are shown one by one
+		shown := &badRecipes{}
+		for _, e := range bad.errs {
+			shown.errs = append(shown.errs, shownError(secrets, e))
+		}
+		return shown
+	}
 	if shown := secrets.Text(err.Error()); shown != err.Error() {
 		return &maskedError{err, shown}
 	}

@@ -151,7 +151,7 @@ func (f *providerFlags) fitMachine(plans []*plan.Plan) (warnings []string, err e
 // missingLocal finds what a sandbox wants of this machine and is not there.
 func missingLocal(p *plan.Plan, sb recipe.Sandbox, of sandbox.Local) (errs []error) {
 	look := func(pos recipe.Pos, key, name string, t *expr.Template) {
-		if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) && !t.Uses("run") {
+		if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) && !t.Uses("run") && !t.Uses("case") {
 			errs = append(errs, &plan.Error{File: p.Recipe.Path, Pos: pos, Message: fmt.Sprintf("sandbox %s: %s: no such file or folder: %s", sb.Name, key, name)})
 		}
 	}

@@ -139,6 +139,9 @@ func wrongPercentile(args []ast.Node) string {
 			if n.Value >= 0 && n.Value <= 100 {
 				return ""
 			}
+		case *ast.StringNode, *ast.BoolNode, *ast.NilNode:
+		default: // known when it is evaluated
+			return ""
 		}
 	}
 	return "duration_p takes one percentile from 0 to 100: duration_p(95)"

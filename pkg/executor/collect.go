@@ -97,8 +97,9 @@ func (a *attempt) collectFrom(ctx context.Context, box int, items []recipe.Colle
 
 // collection takes artifacts out of one sandbox.
 type collection struct {
-	box *box
-	x   *extraction
+	box  *box
+	x    *extraction
+	left *allowance // of all streams together, nil before the first
 }
 
 // wish is one item of collect.
@@ -196,6 +197,10 @@ func unreceivable(err error) bool {
 // name are left to be followed.
 func (c *collection) extract(r *tarReader, wishes []*wish, from, to string) error {
 	defer r.Close()
+	if c.left == nil {
+		c.left = r.left
+	}
+	r.left = c.left
 	for {
 		h, err := r.next()
 		if errors.Is(err, io.EOF) {

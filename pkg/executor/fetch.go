@@ -4,11 +4,8 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"io/fs"
 	"os"
@@ -167,29 +164,19 @@ func climbs(p string) error {
 	return nil
 }
 
-// content reads the content of a file: masked, as everything that is compared and shown. Where there is something to mask
-// size and digest are taken of what came.
+// content reads the content of a file: as it is, and masked, as everything that is compared and shown.
 func (f *fetcher) content(r io.Reader, to *check.Fetched) (err error) {
-	if f.mask == nil {
-		to.Content, err = f.keep(r)
+	if to.Content, err = f.keep(r); err != nil || f.mask == nil {
 		return err
 	}
-	came := &counter{sum: sha256.New()}
-	if to.Content, err = f.keep(f.mask.Reader(io.TeeReader(r, came))); err == nil {
-		to.Exact = &check.Exact{Size: came.size, SHA256: hex.EncodeToString(came.sum.Sum(nil))}
+	to.Exact = to.Content
+	exact, err := to.Exact.Open()
+	if err != nil {
+		return err
 	}
+	defer exact.Close()
+	to.Content, err = f.keep(f.mask.Reader(exact))
 	return err
-}
-
-// counter sums up what is written to it.
-type counter struct {
-	sum  hash.Hash
-	size int64
-}
-
-func (c *counter) Write(p []byte) (int, error) {
-	c.size += int64(len(p))
-	return c.sum.Write(p)
 }
 
 // keep keeps a content.
@@ -243,12 +230,14 @@ func (section) Close() error { return nil }
 // can hold (a sparse file is longer than it is large), and where there are more entries than its inodes.
 type tarReader struct {
 	io.Closer
-	r       *tar.Reader
-	bytes   int64
-	entries int64
-	limits  sandbox.Limits
-	ahead   *tar.Header // that peek has read
+	r      *tar.Reader
+	left   *allowance
+	limits sandbox.Limits
+	ahead  *tar.Header // that peek has read
 }
+
+// allowance is how much may still come.
+type allowance struct{ bytes, entries int64 }
 
 // receive opens a stream of what globs match.
 func (b *box) receive(ctx context.Context, globs ...string) (*tarReader, error) {
@@ -257,7 +246,7 @@ func (b *box) receive(ctx context.Context, globs ...string) (*tarReader, error) 
 		return nil, err
 	}
 	limits := b.spec.Limits.WithDefaults()
-	return &tarReader{Closer: stream, r: tar.NewReader(stream), bytes: limits.Disk, entries: limits.Inodes, limits: limits}, nil
+	return &tarReader{Closer: stream, r: tar.NewReader(stream), left: &allowance{limits.Disk, limits.Inodes}, limits: limits}, nil
 }
 
 // peek returns what next will.
@@ -271,14 +260,14 @@ func (t *tarReader) next() (*tar.Header, error) {
 		t.ahead = nil
 		return h, nil
 	}
-	if t.entries--; t.entries < 0 {
+	if t.left.entries--; t.left.entries < 0 {
 		return nil, &artifactError{reason: event.ReasonDisk, text: fmt.Sprintf("more than %d files: see limits.inodes", t.limits.Inodes)}
 	}
 	h, err := t.r.Next()
 	if err != nil {
 		return nil, streamError(err)
 	}
-	if t.bytes -= h.Size; h.Size < 0 || t.bytes < 0 {
+	if t.left.bytes -= h.Size; h.Size < 0 || t.left.bytes < 0 {
 		return nil, &artifactError{reason: event.ReasonDisk, text: fmt.Sprintf("%q: more than %d bytes in all: see limits.disk", h.Name, t.limits.Disk)}
 	}
 	return h, nil

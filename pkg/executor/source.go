@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -78,6 +79,9 @@ func (g *gather) source(src, dst string, mode uint32) error {
 	return g.glob(src, filepath.ToSlash(full), dst, mode)
 }
 
+// dotted are patterns of names that begin with a dot.
+var dotted = regexp.MustCompile(`(^|[{,])\.`)
+
 // glob adds what a glob matches: files, folders with their content, and links. A link that itself matches, and leads to a
 // file, is taken for that file; through others nothing is looked for.
 func (g *gather) glob(src, full, dst string, mode uint32) error {
@@ -86,8 +90,16 @@ func (g *gather) glob(src, full, dst string, mode uint32) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s: %w", src, err)
 	}
-	names = slices.DeleteFunc(names, func(name string) bool { // ** matches . too, and runs grow while they are read
-		return name == "." || slices.Contains(strings.Split(name, "/"), ".sbxrun")
+	spelled := dotted.MatchString(path.Base(pattern))
+	names = slices.DeleteFunc(names, func(name string) bool {
+		if name == "." || slices.Contains(strings.Split(name, "/"), ".sbxrun") { // which ** matches too; runs grow while they are read
+			return true
+		}
+		if spelled || !strings.HasPrefix(path.Base(name), ".") {
+			return false
+		}
+		info, err := os.Stat(filepath.Join(fixed, name))
+		return err == nil && info.IsDir() // nobody means .git by *
 	})
 	if len(names) == 0 {
 		return fmt.Errorf("%s: %w", src, errNoFile)
@@ -100,12 +112,9 @@ func (g *gather) glob(src, full, dst string, mode uint32) error {
 	for _, name := range slices.Compact(names) {
 		full := filepath.Join(fixed, name)
 		info, err := os.Stat(full)
-		switch {
-		case err == nil && !info.IsDir():
+		if err == nil && !info.IsDir() {
 			err = g.file(full, info, path.Join(dst, name), mode)
-		case strings.HasPrefix(path.Base(name), ".") && !strings.HasPrefix(path.Base(pattern), "."):
-			err = nil // nobody means .git by *
-		default:
+		} else {
 			err = g.walk(full, path.Join(dst, name), mode, matches)
 		}
 		if err != nil {

@@ -34,6 +34,9 @@ func TestSetValues(t *testing.T) {
 			t.Errorf("%s for a text is %#v, %v, want %#v", text, got, err, want)
 		}
 	}
+	if got, err := setValue("3", ""); got != 3 || err != nil {
+		t.Errorf("3 for an empty default is %#v, %v", got, err)
+	}
 	for _, text := range []string{"[1", "{a", "[.inf]", "3.10", "007", ".inf"} {
 		if got, err := setValue(text, 1); err == nil {
 			t.Errorf("%s is %#v", text, got)

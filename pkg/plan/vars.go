@@ -63,7 +63,7 @@ func setValue(s string, otherwise any) (any, error) {
 		return s, nil
 	}
 	if len(node.Content) == 1 && node.Content[0].Kind == yaml.ScalarNode && node.Content[0].Style == 0 {
-		if _, text := otherwise.(string); text {
+		if text, ok := otherwise.(string); ok && text != "" { // an empty one may stand for nothing of any kind
 			return s, nil
 		}
 		if why := recipe.Surprising(node.Content[0]); why != "" {
