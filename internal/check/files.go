@@ -23,33 +23,8 @@ type Fetch func(ctx context.Context, paths []string) (map[string]Fetched, error)
 type Fetched struct {
 	// Type is the type bits of its mode; zero is a regular file. Symbolic links may be given as what they lead to.
 	Type fs.FileMode
-	// Content is nil unless it is a regular file. As output it is masked.
+	// Content is nil unless it is a regular file. It is as in the sandbox: what is shown of it is masked here.
 	Content Source
-	// Exact is Content before it was masked; nil: the same.
-	Exact Source
-}
-
-// exact is the file as it is in the sandbox: for what shows nothing of it.
-func (f Fetched) exact() Source {
-	if f.Exact != nil {
-		return f.Exact
-	}
-	return f.Content
-}
-
-func (f Fetched) size() int64 { return f.exact().Size() }
-
-func (f Fetched) sha256(ctx context.Context) (string, error) {
-	r, err := open(ctx, f.exact())
-	if err != nil {
-		return "", err
-	}
-	defer r.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, r); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // fetched is an expectation on a file with what was found.
@@ -127,7 +102,11 @@ func (c *checker) file(f fetched) error {
 	if e.Text == nil {
 		return nil
 	}
-	return c.text(&subject{name: name, what: what, src: f.Content, exact: f.exact()}, e.Text)
+	src, err := masked(c.ctx, f.Content, c.mask)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", what, err)
+	}
+	return c.text(&subject{name: name, what: what, src: src, exact: f.Content}, e.Text)
 }
 
 func (c *checker) size(f fetched, name, what string) {
@@ -139,7 +118,7 @@ func (c *checker) size(f fetched, name, what string) {
 	if err == nil {
 		want, err = c.integer(v)
 	}
-	switch got := f.size(); {
+	switch got := f.Content.Size(); {
 	case err != nil:
 		c.found(f.expect.Pos, name+".size", "", "the expected size cannot be told: %v", err)
 	case got != want:
@@ -156,11 +135,16 @@ func (c *checker) sha256(f fetched, name, what string) error {
 		c.found(f.expect.Pos, name+".sha256", "", "the expected digest cannot be evaluated: %v", err)
 		return nil
 	}
-	got, err := f.sha256(c.ctx)
+	r, err := open(c.ctx, f.Content)
 	if err != nil {
 		return err
 	}
-	if !strings.EqualFold(strings.TrimSpace(want), got) {
+	defer r.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, r); err != nil {
+		return err
+	}
+	if got := hex.EncodeToString(h.Sum(nil)); !strings.EqualFold(strings.TrimSpace(want), got) {
 		c.found(f.expect.Pos, name+".sha256", "", "%s has the SHA-256 %s, want %s", what, got, want)
 	}
 	return nil
@@ -179,7 +163,7 @@ func (f Fetched) describe() string {
 	case f.Type&fs.ModeDevice != 0:
 		return "a device"
 	case f.Content != nil:
-		return size(f.size())
+		return size(f.Content.Size())
 	default:
 		return "of another type"
 	}

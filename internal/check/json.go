@@ -16,7 +16,8 @@ import (
 	"github.com/sbxrun/sbxrun/pkg/recipe"
 )
 
-// json compares s, as one JSON value, with the expected value. What is normalised is the output, and then the texts of both values.
+// json compares s, as one JSON value, with the expected value. What is normalised is the output, and then the texts of
+// both values.
 func (c *checker) json(s *subject, t *recipe.Text, norm normalizer) error {
 	if t.JSON == nil {
 		return nil

@@ -45,7 +45,11 @@ func (o Outcome) fileText(ctx context.Context, path string) (string, error) {
 	case f.Content == nil:
 		return "", fmt.Errorf("file %q is %s", path, f.describe())
 	}
-	return text(ctx, fmt.Sprintf("file %q", path), f.Content)
+	src, err := masked(ctx, f.Content, o.Mask)
+	if err != nil {
+		return "", err
+	}
+	return text(ctx, fmt.Sprintf("file %q", path), src)
 }
 
 func lazyText(ctx context.Context, name string, s Source) expr.Lazy {

@@ -80,12 +80,12 @@ func (s maskedSource) Open() (io.ReadCloser, error) {
 }
 
 // masked returns src with secrets replaced, which is read for its size.
-func (c *checker) masked(src Source) (Source, error) {
-	if c.mask == nil {
+func masked(ctx context.Context, src Source, secrets *mask.Mask) (Source, error) {
+	if secrets == nil {
 		return src, nil
 	}
-	s := maskedSource{Source: src, mask: c.mask}
-	r, err := open(c.ctx, s)
+	s := maskedSource{Source: src, mask: secrets}
+	r, err := open(ctx, s)
 	if err != nil {
 		return nil, err
 	}

@@ -18,7 +18,7 @@ type subject struct {
 	name string // as findings name the expectation: stdout, files["out.txt"]
 	what string // as messages name the text: stdout, "out.txt"
 	src  Source // after normalising
-	// exact is the text before it was masked; nil: src has not been masked, or nobody has it.
+	// exact is the text before it was masked; nil of output, which is masked before it is stored.
 	exact Source
 }
 
@@ -117,12 +117,12 @@ func (c *checker) goldenFile(s *subject, m recipe.Match, name string, norm norma
 		c.found(m.Pos, s.name+".golden", "", "the golden file %s cannot be used: %v", name, blame)
 		return nil
 	}
-	masked, err := c.masked(golden)
+	shown, err := masked(c.ctx, golden, c.mask)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", path, err)
 	}
 	exact := golden
-	golden, err = c.normalized(masked, norm)
+	golden, err = c.normalized(shown, norm)
 	if blame, isUnfit := errors.AsType[unfit](err); isUnfit {
 		c.found(m.Pos, s.name+".golden", "", "the golden file %s cannot be normalised: %v", name, blame)
 		return nil
@@ -139,7 +139,7 @@ func (c *checker) goldenFile(s *subject, m recipe.Match, name string, norm norma
 	}
 	differs := d != nil
 	if c.update && !differs && c.mask != nil { // a secret in the file is no difference, but it is to go
-		_, clean, err := c.part(exact, masked)
+		_, clean, err := c.part(exact, shown)
 		if err != nil {
 			return fmt.Errorf("read %s: %w", path, err)
 		}

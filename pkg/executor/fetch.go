@@ -13,7 +13,6 @@ import (
 	"strings"
 
 	"github.com/sbxrun/sbxrun/internal/check"
-	"github.com/sbxrun/sbxrun/internal/mask"
 	"github.com/sbxrun/sbxrun/pkg/event"
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 )
@@ -30,7 +29,6 @@ const (
 type fetcher struct {
 	box   *box
 	spool string
-	mask  *mask.Mask
 	files []*os.File
 	err   error // the first error that came of the sandbox, or the way to it
 }
@@ -143,7 +141,7 @@ func (f *fetcher) stream(ctx context.Context, list []string, want places, got ma
 		fetched := check.Fetched{Type: h.FileInfo().Mode().Type()}
 		switch h.Typeflag {
 		case tar.TypeReg:
-			if err := f.content(r, &fetched); err != nil {
+			if fetched.Content, err = f.keep(r); err != nil {
 				return err
 			}
 		case tar.TypeSymlink:
@@ -164,22 +162,7 @@ func climbs(p string) error {
 	return nil
 }
 
-// content reads the content of a file: as it is, and masked, as everything that is compared and shown.
-func (f *fetcher) content(r io.Reader, to *check.Fetched) (err error) {
-	if to.Content, err = f.keep(r); err != nil || f.mask == nil {
-		return err
-	}
-	to.Exact = to.Content
-	exact, err := to.Exact.Open()
-	if err != nil {
-		return err
-	}
-	defer exact.Close()
-	to.Content, err = f.keep(f.mask.Reader(exact))
-	return err
-}
-
-// keep keeps a content.
+// keep reads the content of a file.
 func (f *fetcher) keep(r io.Reader) (check.Source, error) {
 	var head bytes.Buffer
 	if _, err := io.CopyN(&head, r, inMemory+1); errors.Is(err, io.EOF) {

@@ -247,7 +247,7 @@ func (t *try) check(out *check.Outcome) outcome {
 
 func (t *try) fetcher() *fetcher {
 	if t.fetch == nil {
-		t.fetch = &fetcher{box: t.box, spool: t.a.run.opts.Dir, mask: t.a.run.mask}
+		t.fetch = &fetcher{box: t.box, spool: t.a.run.opts.Dir}
 	}
 	return t.fetch
 }
