@@ -41,16 +41,15 @@
 //	w          the path of the workspace: the preferred one, or work in this folder
 //	tmp        $TMPDIR of commands
 //	over-E     epoch E is closed
-//	x/ID       a command: the supervisor's process, and when that was started; empty until it is up
-//	x/ID.spec  variables, environment and arguments, as a script for the supervisor
+//	x/ID       a command: the supervisor's process, when that was started, its parent, the command's limits; empty until it is up
+//	x/ID.spec  variables, environment and arguments, as a script for the supervisor, if they were too much for a request
 //	  .script  Command.Script
 //	  .in      stdin, if it came whole; i1, i2...: parts of it; eof: the number of the last; fed: of the last that was read; p0: its pipe
-//	  .t       for the keeper: when the command was started, its limits
 //	  .main    the main process
 //	  .k       exists once it is settled who copies the output; up: the keeper does, its process and when that was started
-//	  .1 .2    what came out of stdout and stderr; z1 z2: their sizes, where the supervisor copied them
+//	  .1 .2    what came out of stdout and stderr; z: their sizes, where the supervisor copied them
 //	  .why     the first reason to kill it: timeout, output, disk, kill; stop: the end of its grace
-//	  .rc      how the main process ended: STATUS SIGNAL HUNDREDTHS OOM
+//	  .rc      for the keeper: how the main process ended: STATUS SIGNAL HUNDREDTHS OOM
 //	  .end     STATUS SIGNAL WHY HUNDREDTHS OOM: how the command did
 //	  .room    is given up for why, rc and end where a disk is full
 //
@@ -67,11 +66,15 @@
 // comes in parts, has a keeper from its start on. Until there is a keeper nobody watches the time: a command that was
 // over by itself after its limit is still one that met it, and one whose client is gone before that ends with the sandbox.
 //
+// Whoever is left by its parent becomes a child of the container's first process, and stays a zombie where
+// that reaps none, as Agent Sandbox's Python runtime. A short command leaves nobody; one with a keeper leaves two.
+//
 // With the end of the main process everything that is in the pipes is copied, and what holds the pipes then still has a
-// reader, but is not waited for. The supervisor has a line in each pipe from the beginning, so that one read gets all and
-// waits for nobody; the keeper waits until its cats sleep, or have ended. stdout and stderr are pipes and not the files
-// themselves, since `> /dev/stderr` would cut a file; RLIMIT_FSIZE of the copies makes the output limit exact to 512 bytes
-// however fast a command writes, and it is blocked, not signalled, until it is killed.
+// reader, which the supervisor makes where a process has come since the command began, but is not waited for. The supervisor
+// has a line in each pipe from the beginning, so that one read gets all and waits for nobody; the keeper waits until its cats
+// sleep, or have ended. stdout and stderr are pipes and not the files themselves, since `> /dev/stderr` would cut a file;
+// RLIMIT_FSIZE of the copies makes the output limit exact to 512 bytes however fast a command writes, and it is blocked, not
+// signalled, until it is killed.
 //
 // The supervisor is in the process group of the request, and so is the command if no more is in it than that; else the
 // command has a session of its own. It heeds none of the usual signals. KILL, sent by the command to its whole group, ends

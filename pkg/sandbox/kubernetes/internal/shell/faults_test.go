@@ -365,6 +365,32 @@ func TestLeftWriter(t *testing.T) {
 	}
 }
 
+// Short commands leave no process to the runtime, which reaps none: they would add up to the limit of processes.
+func TestNoOrphans(t *testing.T) {
+	t.Parallel()
+	for _, sh := range shells {
+		t.Run(sh, func(t *testing.T) {
+			t.Parallel()
+			s := shell.New(shell.Options{ID: "orphans", Transport: unwatched{newPod(t, sh)}}) // so that none gets a keeper, however slow this machine is
+			const zombies = "cat /proc/[0-9]*/status 2>/dev/null | grep -c '^State:.Z'; :"
+			for _, script := range []string{"echo word; echo other >&2", "exit 3", "echo " + strings.Repeat("word", 2000)} {
+				for range 10 {
+					if _, err := s.Exec(t.Context(), sandbox.Command{Argv: []string{"sh", "-c", script}}, io.Discard, io.Discard); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			if got := dump(t, s, zombies); got != "0\n" {
+				t.Errorf("zombies after 30 commands: %s", got)
+			}
+			dump(t, s, "sleep 0 & exit 0") // one of its own, so that there is one to be seen
+			if got := dump(t, s, zombies); got == "0\n" {
+				t.Error("the test sees no zombies")
+			}
+		})
+	}
+}
+
 // unwatched loses every poll.
 type unwatched struct{ *pod }
 

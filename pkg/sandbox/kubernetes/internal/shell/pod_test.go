@@ -207,6 +207,10 @@ func (p *pod) post(ctx context.Context, url string, body []byte) ([]byte, http.H
 func servePod() error {
 	signal.Notify(make(chan os.Signal, 1), unix.SIGINT, unix.SIGQUIT) // so that they are not ignored in what it starts
 	_ = os.Remove("/pod/sock")                                        // of the one before
+	// Nobody reaps what its parent has left, as in a pod whose first process is a runtime.
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return err
+	}
 	l, err := net.Listen("unix", "/pod/sock")
 	if err != nil {
 		return err

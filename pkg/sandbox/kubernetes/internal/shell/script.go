@@ -9,8 +9,8 @@ import (
 //go:embed scripts/*.sh
 var sources embed.FS
 
-// script returns the text of a request: what all requests read, and its own. Comments and indentation, which would be
-// most of a short request, are left out.
+// script returns the text of a request: what all requests read, and its own; or that of a command's supervisor or keeper.
+// Comments and indentation, which would be most of a short request, are left out.
 var script = scripts()
 
 func scripts() func(name string) string {
@@ -20,13 +20,16 @@ func scripts() func(name string) string {
 		mu.Lock()
 		defer mu.Unlock()
 		if _, there := texts[name]; !there {
-			text := compact("common")
-			if name == "supervise" || name == "keep" {
-				text += compact("command")
-			} else {
-				text += compact("request")
+			parts := []string{"common", "request", name}
+			switch name {
+			case "supervise": // in a shell that has read common
+				parts = []string{"command", name}
+			case "keep":
+				parts = []string{"common", "command", name}
 			}
-			texts[name] = text + compact(name)
+			for _, part := range parts {
+				texts[name] += compact(part)
+			}
 		}
 		return texts[name]
 	}

@@ -10,14 +10,19 @@ now() {
 	t=$((${t%.*} * 100 + 1${t#*.} - 100))
 }
 
-# look PID: $st is the state of a process, empty if there is none; $pp its parent, $pg its group, $bt when it was started,
-# $me its number.
+# look PID: $st is the state of a process, empty if there is none; $pp its parent, $bt when it was started, $me its number.
 look() {
 	l=
 	{ while IFS= read -r ll; do l=$l$ll; done; } 2>/dev/null <"/proc/$1/stat"
 	me=${l%% *}
 	set -- ${l##*) }
-	st=$1 pp=$2 pg=$3 bt=${20}
+	st=$1 pp=$2 bt=${20}
+}
+
+# self: $me is the number of the process that runs this, without the dozens of system calls that look costs.
+self() {
+	set -- /proc/self/task/*
+	me=${1##*/}
 }
 
 # lock FILE: makes it, which can be done once.
@@ -33,7 +38,7 @@ lock() {
 # reached. A zombie is not reached.
 hunt() {
 	h=0 q=' ' s=$1
-	[ ! -e "$D.rc" ] && [ -s "$D.main" ] && read -r p <"$D.main" && q=" $p "
+	[ ! -e "$D.rc" ] && [ ! -s "$D.end" ] && [ -s "$D.main" ] && read -r p <"$D.main" && q=" $p "
 	for f in $(grep -l "^Max resident set  *$B " /proc/[0-9]*/limits); do
 		f=${f%/*}
 		q="$q${f##*/} "

@@ -96,10 +96,9 @@ feed() {
 }
 
 exec 2>/dev/null
-read -r V vb K <"$D"
+read -r V vb K T0 T L B N F k <"$D"
 look "$V"
 [ "$bt" = "$vb" ] || exit
-read -r T0 T L B N F k <"$D.t"
 ulimit -S -m "$N"
 command exec 5<"/proc/$V/fd/5" 7<"/proc/$V/fd/7" || exit
 lock "$D.k" || exit

@@ -45,7 +45,7 @@ while [ ! -s "$D.end" ] && [ "$t" -lt "$e" ]; do
 done 2>/dev/null
 tell
 [ ! -s "$D.up" ] || echo kept
-[ -s "$D.t" ] && read -r t0 t1 l b n f lack <"$D.t" && echo "lacks $lack"
+[ -s "$D" ] && read -r p pb k t0 t1 l b n f lack <"$D" && echo "lacks $lack"
 out 1 "$n0" "$m0"
 out 2 "$n1" "$m1"
 echo .

@@ -55,7 +55,7 @@ load() {
 out() {
 	[ "$3" -gt 0 ] && [ -s "$D.$1" ] || return
 	z=
-	[ -s "$D.z$1" ] && read -r z <"$D.z$1"
+	[ -s "$D.z" ] && read -r z z2 <"$D.z" && [ "$1" = 2 ] && z=$z2
 	[ "$z" = 2 ] && return
 	[ "$z" ] || [ -s "$D.up" ] || return # the supervisor is about to say it
 	if [ "${z:-9999}" -lt 2000 ] && [ "$2" = 0 ]; then

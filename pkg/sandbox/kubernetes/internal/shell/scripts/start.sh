@@ -17,23 +17,28 @@ for c in find stat tar; do # before the command can remove them
 done
 # put: the command's files, and room for what its supervisor writes, of which it keeps some.
 put() {
-	load "$D.spec" "$7" && load "$D.in" "$8" && load "$D.i1" "$9" && load "$D.script" "${10}" &&
+	case $7 in =*) ;; *) load "$D.spec" "$7" ;; esac && load "$D.in" "$8" && load "$D.i1" "$9" && load "$D.script" "${10}" &&
 		printf '%49152s' x >"$D.room" && printf '%16384s' x >"$D.room"
 }
+# clean: ends the shell that it is called in.
 clean() {
 	shift 12
+	f=
 	for c; do
-		rm -f "$S/x/$c."*
+		f="$f $c.*"
 	done
+	cd "$S/x" && exec rm -f $f
 }
 # supervise [KEEPER WAIT]: in the foreground of a subshell, so that no signal is ignored in the command.
 supervise() {
-	look $$
-	c=setsid
-	[ "$pg" != $$ ] && command -v setsid >/dev/null || c= # the request is a group of its own
-	set -- "$D" "$1" "$2" "$c" "$lack"
+	c=
+	kill -0 -$$ || ! command -v setsid >/dev/null || c=setsid # but where the request is a group of its own
+	set -- "$D" "$1" "$2" "$c" "$lack" "$spec"
 	if [ "$BASH_VERSION" ]; then # which says only where it reads a file that a signal ended a command
-		printf %s "$sup" >"$D.sup"
+		{
+			declare -f
+			printf %s "$sup"
+		} >"$D.sup"
 		sh "$D.sup" "$@" </dev/null >/dev/null 2>"$D.msg"
 	else
 		(eval "$sup") </dev/null >/dev/null 2>"$D.msg"
@@ -41,12 +46,12 @@ supervise() {
 	:
 }
 if lock "$D"; then
-	if put "$@" || { clean "$@"; put "$@"; }; then
+	if put "$@" || { (clean "$@"); put "$@"; }; then
 		trap : HUP INT QUIT PIPE ALRM TERM USR1 USR2 # sent to the command's group
 		if [ "${12}" ]; then
 			(clean "$@") >/dev/null &
 		fi
-		sup=$3
+		sup=$3 spec=${7#=}
 		if [ "${11}" ]; then
 			(supervise "${11}" "$4") >/dev/null # the keeper kills it to end the wait
 		else
@@ -69,4 +74,5 @@ tell
 echo "lacks$lack"
 out 1 0 "$5"
 out 2 0 "$6"
+wait # for what cleans, which would be left to a process that may not look after it
 echo .

@@ -1,4 +1,4 @@
-# The supervisor of one command: SUPERVISOR COMMAND KEEPER WAIT SETSID LACKS. Its stderr is the file msg, into which the shell writes
+# The supervisor of one command: SUPERVISOR COMMAND KEEPER WAIT SETSID LACKS SPEC. Its stderr is the file msg, into which the shell writes
 # that the command was killed by a signal.
 
 # enter: makes the workspace $W with the first command, and goes to the directory $d in it.
@@ -53,7 +53,20 @@ copy() {
 		kall
 	}
 	read -r t z <"/proc/self/fdinfo/$3"
-	echo "$z" >"$D.z$1"
+}
+
+# all: $ps are all processes.
+all() {
+	set -- /proc/[0-9]*
+	ps=" $* "
+}
+
+# more: whether there is a process that was not there when $ps was made.
+more() {
+	for p in /proc/[0-9]*; do
+		case $ps in *" $p "*) ;; *) return 0 ;; esac
+	done
+	return 1
 }
 
 # oom: $o is how many processes of the container the kernel has killed for memory.
@@ -83,7 +96,11 @@ S=${D%/x/*}
 trap : HUP INT QUIT PIPE ALRM TERM USR1 USR2
 look self
 V=$me K=$pp
-. "$D.spec"
+if [ -e "$D.spec" ]; then
+	. "$D.spec"
+else
+	eval "$6"
+fi
 ulimit -S -m "$N" 2>/dev/null
 i=/dev/null
 [ -e "$D.in" ] && i=$D.in
@@ -97,16 +114,16 @@ oom
 O=$o
 now
 T0=$t
-echo "$T0 $T $L $B $N $F $lack" >"$D.t"
-echo "$V $bt $K" >"$D"
+echo "$V $bt $K $T0 $T $L $B $N $F $lack" >"$D"
 if [ "$keeper" ]; then
 	keep "$keeper" "$w"
 	kept || [ "$F" = - ] || fin fail "nothing feeds stdin in $D: is there room?"
 fi
 rc=143 g=15
+all
 if [ ! -e "$D.stop" ]; then
 	(
-		look self
+		self
 		echo "$me" >"$D.main"
 		ulimit -S -m "$M"
 		[ "$Q" = 0 ] || command ulimit -n "$Q"
@@ -129,9 +146,9 @@ now
 h0=$((t - T0))
 oom
 [ "$T" -gt 0 ] && [ $h0 -ge "$T" ] && why timeout
-note rc "$rc $g $h0 $((o - O))"
 exec 3>&- 4>&-
 lock "$D.k" || {
+	note rc "$rc $g $h0 $((o - O))"
 	kept
 	read -r p t <"$D.up" && kill -USR1 "$p" && {
 		j=0
@@ -146,10 +163,14 @@ lock "$D.k" || {
 ulimit -c 0
 [ "$L" = 0 ] || ulimit -S -f "$L"
 copy 1 5 6
+z1=$z
 copy 2 7 9
-# What the command left running may write on, which nobody wants. Without it that is over at once.
-(
-	{ read -r r && exec cat >/dev/null; } <&5 5<&- 7<&- &
-	{ read -r r && exec cat >/dev/null; } <&7 5<&- 7<&-
-) &
+note z "$z1 $z"
+# What the command left running may write on, which nobody wants.
+if more; then
+	(
+		{ read -r r && exec cat >/dev/null; } <&5 5<&- 7<&- &
+		{ read -r r && exec cat >/dev/null; } <&7 5<&- 7<&-
+	) &
+fi
 record "$rc" "$g" "$h0" "$((o - O))"
