@@ -67,7 +67,8 @@
 // over by itself after its limit is still one that met it, and one whose client is gone before that ends with the sandbox.
 //
 // Whoever is left by its parent becomes a child of the container's first process, and stays a zombie where
-// that reaps none, as Agent Sandbox's Python runtime. A short command leaves nobody; one with a keeper leaves two.
+// that reaps none, as Agent Sandbox's Python runtime. A short command leaves nobody; one with a keeper leaves two,
+// and a reset fails where hundreds have come together.
 //
 // With the end of the main process everything that is in the pipes is copied, and what holds the pipes then still has a
 // reader, which the supervisor makes where a process has come since the command began, but is not waited for. The supervisor

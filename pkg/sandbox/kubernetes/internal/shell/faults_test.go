@@ -262,6 +262,19 @@ func TestRequestFromBeforeReset(t *testing.T) {
 	}
 }
 
+// What has ended and is not reaped fills a pod's limit of processes: with hundreds of such the sandbox is not used again.
+func TestResetAmongZombies(t *testing.T) {
+	t.Parallel()
+	s := shell.New(shell.Options{ID: "zombies", Transport: newPod(t, shells[0])})
+	for _, n := range []int{10, 300} {
+		dump(t, s, fmt.Sprintf("i=0; while [ $i -lt %d ]; do (sleep 0.1 &); i=$((i + 1)); done; sleep 1", n))
+		err := s.Reset(t.Context())
+		if (err == nil) != (n == 10) || err != nil && !strings.Contains(err.Error(), "does not reap") {
+			t.Errorf("after %d: %v", n, err)
+		}
+	}
+}
+
 // recording keeps the requests.
 type recording struct {
 	shell.Transport
