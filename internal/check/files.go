@@ -11,6 +11,7 @@ import (
 	"path"
 	"strings"
 
+	"github.com/sbxrun/sbxrun/internal/expr"
 	"github.com/sbxrun/sbxrun/pkg/recipe"
 )
 
@@ -77,7 +78,17 @@ func (c *checker) fetch(expects []recipe.FileExpect, get Fetch) ([]fetched, erro
 func (c *checker) file(f fetched) error {
 	e := f.expect
 	name, what := fmt.Sprintf("files[%q]", f.path), fmt.Sprintf("%q", path.Clean(f.path))
-	wanted := e.Exists == nil || *e.Exists
+	wanted := true
+	if e.Exists != nil {
+		v, err := e.Exists.Eval(c.base)
+		if err == nil {
+			wanted, err = expr.TruthOf(v)
+		}
+		if err != nil {
+			c.found(e.Pos, name+".exists", "", "whether %s should exist cannot be told: %v", what, err)
+			return nil
+		}
+	}
 	switch {
 	case !f.found && wanted:
 		c.found(e.Pos, name+".exists", "", "%s does not exist", what)

@@ -13,7 +13,7 @@ import (
 )
 
 func TestFiles(t *testing.T) {
-	yes, no := true, false
+	yes, no := expr.LiteralValue(true), expr.LiteralValue(false)
 	sandbox := map[string]Fetched{
 		"out.txt":  {Content: Bytes([]byte("hello\n"))},
 		"dir":      {Type: fs.ModeDir},
@@ -32,14 +32,14 @@ func TestFiles(t *testing.T) {
 		expect recipe.FileExpect
 		want   string
 	}{
-		{"exists", path("out.txt", recipe.FileExpect{Exists: &yes}), ""},
+		{"exists", path("out.txt", recipe.FileExpect{Exists: yes}), ""},
 		{"nothing said", path("out.txt", recipe.FileExpect{}), ""},
-		{"folder exists", path("dir", recipe.FileExpect{Exists: &yes}), ""},
-		{"does not exist", path("gone", recipe.FileExpect{Exists: &yes}), `files["gone"].exists: "gone" does not exist`},
+		{"folder exists", path("dir", recipe.FileExpect{Exists: yes}), ""},
+		{"does not exist", path("gone", recipe.FileExpect{Exists: yes}), `files["gone"].exists: "gone" does not exist`},
 		{"is expected by its content", path("gone", recipe.FileExpect{Text: &recipe.Text{Equals: match("x")}}), `files["gone"].exists: "gone" does not exist`},
-		{"should not exist", path("gone", recipe.FileExpect{Exists: &no}), ""},
-		{"should not exist, but does", path("out.txt", recipe.FileExpect{Exists: &no}), `files["out.txt"].exists: "out.txt" exists (6 bytes) and should not`},
-		{"folder should not exist", path("dir", recipe.FileExpect{Exists: &no}), `files["dir"].exists: "dir" exists (a folder) and should not`},
+		{"should not exist", path("gone", recipe.FileExpect{Exists: no}), ""},
+		{"should not exist, but does", path("out.txt", recipe.FileExpect{Exists: no}), `files["out.txt"].exists: "out.txt" exists (6 bytes) and should not`},
+		{"folder should not exist", path("dir", recipe.FileExpect{Exists: no}), `files["dir"].exists: "dir" exists (a folder) and should not`},
 		{"equals", path("out.txt", recipe.FileExpect{Text: &recipe.Text{Equals: match("hello")}}), ""},
 		{"absolute", path("/abs.bin", recipe.FileExpect{Size: expr.LiteralValue(2)}), ""},
 		{"contains", path("out.txt", recipe.FileExpect{Text: &recipe.Text{Contains: match("bye")}}),

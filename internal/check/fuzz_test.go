@@ -51,7 +51,7 @@ func FuzzNormalize(f *testing.F) {
 	f.Add([]byte(" \r\r\n\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		for _, kind := range []string{"trim", "ansi"} {
-			n, err := newNormalizer([]recipe.Normalize{{Kind: kind}}, nil)
+			n, err := newNormalizer([]recipe.Normalize{{Kind: kind}}, nil, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -66,7 +66,7 @@ func FuzzNormalize(f *testing.F) {
 		// A text equals itself under every normalisation, as a stream and as what is expected.
 		expect := &recipe.Text{
 			Equals: []recipe.Match{{Text: expr.Literal(string(text))}}, Contains: []recipe.Match{{Text: expr.Literal(string(text))}},
-			Normalize: []recipe.Normalize{{Kind: "ansi"}, {Kind: "crlf"}, {Kind: "trim"}, {Kind: "replace", Replace: `\d+`, With: "N"}},
+			Normalize: []recipe.Normalize{{Kind: "ansi"}, {Kind: "crlf"}, {Kind: "trim"}, {Kind: "replace", Replace: expr.Literal(`\d+`), With: expr.Literal("N")}},
 		}
 		r, err := Step(t.Context(), &recipe.Step{Expect: recipe.Expect{Stdout: expect}}, "", Outcome{Stdout: slow{Bytes(text)}}, nil, false)
 		if err != nil || r.Reason != "" {

@@ -44,7 +44,7 @@ func (c *checker) json(s *subject, t *recipe.Text, norm normalizer) error {
 	src := s.src
 	if s.exact != nil { // what a number has in common with a secret is left alone
 		var plain normalizer
-		if plain, err = newNormalizer(t.Normalize, nil); err == nil {
+		if plain, err = newNormalizer(t.Normalize, c.base, nil); err == nil {
 			src, err = c.normalized(s.exact, plain)
 		}
 	}

@@ -77,7 +77,7 @@ func TestJSONDiff(t *testing.T) {
 func TestJSONNormalize(t *testing.T) {
 	text := &recipe.Text{
 		JSON:      expr.LiteralValue(map[string]any{"id": "run-1", "at": 0}),
-		Normalize: []recipe.Normalize{{Kind: "ansi"}, {Kind: "replace", Replace: `run-\d+`, With: "run-N"}, {Kind: "replace", Replace: `"at": \d+`, With: `"at": 0`}},
+		Normalize: []recipe.Normalize{{Kind: "ansi"}, {Kind: "replace", Replace: expr.Literal(`run-\d+`), With: expr.Literal("run-N")}, {Kind: "replace", Replace: expr.Literal(`"at": \d+`), With: expr.Literal(`"at": 0`)}},
 	}
 	if r := step(t, recipe.Expect{Stdout: text}, Outcome{Stdout: Bytes([]byte("\x1b[1m{\"id\": \"run-77\", \"at\": 1234}\x1b[0m\n"))}); r.Reason != "" {
 		t.Error(messages(r))

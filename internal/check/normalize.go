@@ -8,6 +8,7 @@ import (
 
 	"github.com/charmbracelet/x/ansi"
 
+	"github.com/sbxrun/sbxrun/internal/expr"
 	"github.com/sbxrun/sbxrun/internal/mask"
 	"github.com/sbxrun/sbxrun/pkg/recipe"
 )
@@ -15,9 +16,12 @@ import (
 // normalizer applies the changes of a normalize list, in order; the empty one changes nothing.
 type normalizer []func([]byte) []byte
 
-func newNormalizer(changes []recipe.Normalize, secrets *mask.Mask) (normalizer, error) {
+func newNormalizer(changes []recipe.Normalize, env expr.Env, secrets *mask.Mask) (normalizer, error) {
 	var n normalizer
 	for _, ch := range changes {
+		bad := func(err error) (normalizer, error) {
+			return nil, unfit{fmt.Errorf("normalize in line %d: %w", ch.Pos.Line, err)}
+		}
 		switch ch.Kind {
 		case "trim":
 			n = append(n, bytes.TrimSpace)
@@ -26,14 +30,21 @@ func newNormalizer(changes []recipe.Normalize, secrets *mask.Mask) (normalizer, 
 		case "ansi":
 			n = append(n, stripANSI)
 		case "replace":
-			re, err := regexp.Compile(ch.Replace)
+			replace, err := ch.Replace.Text(env)
 			if err != nil {
-				return nil, unfit{fmt.Errorf("normalize in line %d: %w", ch.Pos.Line, err)}
+				return bad(err)
 			}
-			with := []byte(ch.With)
-			n = append(n, func(b []byte) []byte { return re.ReplaceAll(b, with) })
+			with, err := ch.With.Text(env)
+			if err != nil {
+				return bad(err)
+			}
+			re, err := regexp.Compile(replace)
+			if err != nil {
+				return bad(err)
+			}
+			n = append(n, func(b []byte) []byte { return re.ReplaceAll(b, []byte(with)) })
 		default:
-			return nil, unfit{fmt.Errorf("normalize in line %d: %q is none of trim, ansi, crlf and replace", ch.Pos.Line, ch.Kind)}
+			return bad(fmt.Errorf("%q is none of trim, ansi, crlf and replace", ch.Kind))
 		}
 	}
 	if len(n) > 0 && secrets != nil {

@@ -24,7 +24,7 @@ type subject struct {
 
 // text checks everything that t expects of s.
 func (c *checker) text(s *subject, t *recipe.Text) error {
-	norm, err := newNormalizer(t.Normalize, c.mask)
+	norm, err := newNormalizer(t.Normalize, c.base, c.mask)
 	if err == nil {
 		s.src, err = c.normalized(s.src, norm)
 	}

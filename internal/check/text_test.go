@@ -18,7 +18,7 @@ func TestText(t *testing.T) {
 	norm := func(kinds ...string) (n []recipe.Normalize) {
 		for _, k := range kinds {
 			if re, with, ok := strings.Cut(k, " -> "); ok {
-				n = append(n, recipe.Normalize{Kind: "replace", Replace: re, With: with, Pos: at})
+				n = append(n, recipe.Normalize{Kind: "replace", Replace: expr.Literal(re), With: expr.Literal(with), Pos: at})
 			} else {
 				n = append(n, recipe.Normalize{Kind: k, Pos: at})
 			}

@@ -79,7 +79,7 @@ func TestGolden(t *testing.T) {
 }
 
 func TestUpdate(t *testing.T) {
-	digits := recipe.Normalize{Kind: "replace", Replace: `\d+`, With: "N"}
+	digits := recipe.Normalize{Kind: "replace", Replace: expr.Literal(`\d+`), With: expr.Literal("N")}
 	dir, spool := t.TempDir(), t.TempDir()
 	writeFile(t, filepath.Join(dir, "old"), "before 1\n")
 	if err := os.Chmod(filepath.Join(dir, "old"), 0o640); err != nil {

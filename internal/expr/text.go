@@ -10,6 +10,44 @@ import (
 	"time"
 )
 
+// TruthOf is a value as true or false, also of text, which is what CSV has.
+func TruthOf(v any) (bool, error) {
+	switch v {
+	case true, "true":
+		return true, nil
+	case false, "false":
+		return false, nil
+	}
+	return false, fmt.Errorf("true or false is needed, not %s", quoted(v))
+}
+
+// CountOf is a value as a whole number from 1 to most, also of text.
+func CountOf(v any, most int) (int, error) {
+	text, err := TextOf(v)
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > most {
+		return 0, fmt.Errorf("a whole number from 1 to %d is needed, not %s", most, quoted(v))
+	}
+	return n, nil
+}
+
+// quoted is a value for a message: what describe says, or a short text itself.
+func quoted(v any) string {
+	const most = 60
+	switch v := v.(type) {
+	case string:
+		if len(v) <= most {
+			return strconv.Quote(v)
+		}
+	case int, float64:
+		return fmt.Sprint(v)
+	}
+	return describe(v)
+}
+
 // TextOf is a value as it is interpolated: text as it is; numbers in decimal, without an exponent and without a
 // fraction where they have none; true and false; null as nothing; lists and maps as JSON on one line; points in time as
 // in RFC 3339 and durations as in Go.

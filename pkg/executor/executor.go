@@ -56,7 +56,7 @@ type Options struct {
 
 // Hold is how long Run may hold one sandbox of the plan: what lets sandboxes expire by themselves must not do so before.
 func Hold(p *plan.Plan) time.Duration {
-	return restLimit + p.Recipe.Timeout + grace + termGrace + releaseTimeout
+	return restLimit + p.Timeout + grace + termGrace + releaseTimeout
 }
 
 // Result is how a run of a plan ended, apart from what the events say.

@@ -30,6 +30,8 @@ type outcome struct {
 	// overall is true where the sample's or the run's time is over, or the sandbox is gone: it counts whatever
 	// continue_on_error says, and nothing is tried again.
 	overall bool
+	// tolerant is what continue_on_error says.
+	tolerant bool
 	// cutShort is true where that was the run's.
 	cutShort bool
 	// repeatable is true of an infrastructure error after which trying in a new sandbox may help.

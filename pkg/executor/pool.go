@@ -48,7 +48,7 @@ func (r *run) feed(work chan<- *sample) (ahead []*sample, err error) {
 		if err != nil {
 			return ahead, err
 		}
-		for number := 1; number <= max(1, r.layout.recipe.Samples); number++ {
+		for number := 1; number <= r.plan.Samples; number++ {
 			seq++
 			s := &sample{run: r, row: row, id: shownName(r.mask, row.ID, row.Number), number: number, seq: seq, made: time.Now()}
 			warm := r.warm()

@@ -13,6 +13,7 @@ import (
 	"github.com/sbxrun/sbxrun/internal/expr"
 	"github.com/sbxrun/sbxrun/internal/mask"
 	"github.com/sbxrun/sbxrun/pkg/event"
+	"github.com/sbxrun/sbxrun/pkg/plan"
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 )
 
@@ -24,19 +25,25 @@ const (
 
 // readiness waits until a background step is ready.
 type readiness struct {
-	t     *try
-	dir   string                                                        // of the step
-	what  string                                                        // is waited for, for people
-	probe func(ctx context.Context) (ready bool, why string, err error) // nil: the output tells
-	match *lineMatch                                                    // of the output; nil: that is not asked
-	lines chan struct{}                                                 // closed when a line matched; nil: as match
+	t       *try
+	dir     string // of the step
+	timeout time.Duration
+	what    string                                                        // is waited for, for people
+	probe   func(ctx context.Context) (ready bool, why string, err error) // nil: the output tells
+	match   *lineMatch                                                    // of the output; nil: that is not asked
+	lines   chan struct{}                                                 // closed when a line matched; nil: as match
 }
 
 // prepare interpolates what is waited for, before the command starts.
-func (r *readiness) prepare() error {
+func (r *readiness) prepare() (err error) {
 	ready := r.t.s.Ready
+	if ready == nil {
+		return nil
+	}
+	if r.timeout, err = plan.Duration(ready.Timeout, namesFor(ready.Timeout, r.t.env.names)); err != nil {
+		return fmt.Errorf("timeout: %w", err)
+	}
 	switch {
-	case ready == nil:
 	case ready.Port != nil:
 		port, err := portNumber(ready.Port, r.t.env.names)
 		if err != nil {
@@ -69,11 +76,7 @@ func (r *readiness) prepare() error {
 }
 
 func portNumber(v *expr.Value, names func() expr.Env) (int, error) {
-	var env expr.Env
-	if !v.IsLiteral() {
-		env = names()
-	}
-	value, err := v.Eval(env)
+	value, err := v.Eval(namesFor(v, names))
 	if err != nil {
 		return 0, err
 	}
@@ -93,7 +96,7 @@ func (r *readiness) wait(bg *background) outcome {
 	if r.probe == nil && r.match == nil {
 		return passed()
 	}
-	limit := r.t.budget.soonest(time.Now(), r.t.s.Ready.Timeout)
+	limit := r.t.budget.soonest(time.Now(), r.timeout)
 	ctx, cancel := limit.context(r.t.span.In(r.t.a.run.soft))
 	defer cancel()
 	done := bg.done

@@ -107,7 +107,7 @@ func (r *run) describe() *event.RecipeStart {
 	rec := r.layout.recipe
 	s := &event.RecipeStart{
 		File: defaultTo(r.opts.File, rec.Path), Digest: r.plan.Digest, Description: rec.Description, HasCases: rec.Cases != nil,
-		Samples: rec.Samples, Total: r.plan.Total, Pool: r.plan.Pool.Size, Vars: fields(r.plan.Vars), Gates: r.gates(),
+		Samples: r.plan.Samples, Total: r.plan.Total, Pool: r.plan.Pool.Size, Vars: fields(r.plan.Vars), Gates: r.gates(),
 	}
 	for _, step := range r.layout.all {
 		s.Steps = append(s.Steps, step.Name.Source())
@@ -154,7 +154,7 @@ func (r *run) finish(err error) (Result, error) {
 
 // budget is the time of a sample that begins now.
 func (r *run) budget(now time.Time) budget {
-	b := budget{run: r.opts.Deadline, runLimit: r.opts.Timeout, sampleLimit: r.layout.recipe.Timeout}
+	b := budget{run: r.opts.Deadline, runLimit: r.opts.Timeout, sampleLimit: r.plan.Timeout}
 	if b.sampleLimit > 0 && !now.IsZero() {
 		b.sample = now.Add(b.sampleLimit)
 	}

@@ -125,7 +125,7 @@ func (a *attempt) result() event.Sample {
 		default:
 			decide(end.verdict, end.reason, end.describe(), end.event.Line)
 		}
-		res.Flaky = res.Flaky || end.event.Flaky && !s.ContinueOnError // the sample would have passed without another try
+		res.Flaky = res.Flaky || end.event.Flaky && !end.tolerant // the sample would have passed without another try
 	}
 	decide(a.trouble.verdict, a.trouble.reason, a.trouble.message, a.trouble.line)
 	res.Flaky = res.Flaky && res.Verdict == event.Passed

@@ -7,7 +7,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sbxrun/sbxrun/internal/expr"
 	"github.com/sbxrun/sbxrun/pkg/event"
+	"github.com/sbxrun/sbxrun/pkg/plan"
 	"github.com/sbxrun/sbxrun/pkg/recipe"
 )
 
@@ -72,7 +74,7 @@ func (a *attempt) condition(s *step) (bool, error) {
 
 // tries runs a step until a try passes, is not to be repeated, or was the last.
 func (a *attempt) tries(s *step, name string, b budget) *stepEnd {
-	backoff := s.Retry.Backoff
+	var backoff time.Duration
 	span := a.sample.span.Start("step", "step", name, "part", s.part, "sandbox", a.boxName(s.box))
 	for n := 1; ; n++ {
 		t := a.newTry(s, name, n, b, span)
@@ -80,7 +82,10 @@ func (a *attempt) tries(s *step, name string, b budget) *stepEnd {
 		if running {
 			return nil
 		}
-		if n >= s.Retry.Attempts || !retries(s.Retry.On, o) || !a.pause(backoff, b) {
+		if n == 1 {
+			backoff = t.rules.backoff
+		}
+		if n >= t.rules.attempts || !retries(s.Retry.On, o) || !a.pause(backoff, b) {
 			return t.end(o)
 		}
 		t.close()
@@ -89,6 +94,48 @@ func (a *attempt) tries(s *step, name string, b budget) *stepEnd {
 		a.send(event.Event{Type: event.TypeTryEnd, Try: &e})
 		backoff = max(backoff, min(2*backoff, maxBackoff))
 	}
+}
+
+// maxAttempts is the most that a recipe may ask for, as its schema says.
+const maxAttempts = 1000
+
+// rules evaluates what becomes of the step's tries.
+func (s *step) rules(names func() expr.Env) (r rules, err error) {
+	r.attempts = 1
+	for _, o := range []struct {
+		key  string
+		from *expr.Value
+		take func(any) error
+	}{
+		{"retry.attempts", s.Retry.Attempts, func(v any) (err error) { r.attempts, err = expr.CountOf(v, maxAttempts); return err }},
+		{"retry.backoff", s.Retry.Backoff, func(v any) (err error) {
+			if v != 0 && v != "0" && v != "0s" {
+				r.backoff, err = plan.ParseDuration(v)
+			}
+			return err
+		}},
+		{"continue_on_error", s.ContinueOnError, func(v any) (err error) { r.tolerant, err = expr.TruthOf(v); return err }},
+	} {
+		if o.from == nil {
+			continue
+		}
+		v, err := o.from.Eval(namesFor(o.from, names))
+		if err == nil {
+			err = o.take(v)
+		}
+		if err != nil {
+			return r, fmt.Errorf("%s: %w", o.key, err)
+		}
+	}
+	return r, nil
+}
+
+// namesFor is what a value needs to be evaluated: nothing where there are no expressions in it.
+func namesFor(v *expr.Value, names func() expr.Env) expr.Env {
+	if v.IsLiteral() {
+		return nil
+	}
+	return names()
 }
 
 // retries says whether another try may follow: of a failure with one of these reasons, or with any if none is named.
@@ -125,6 +172,9 @@ func (a *attempt) end(s *step, name string, tries int, o outcome, captures map[s
 	if o.cutShort {
 		a.run.progress.stop(StoppedTimeout)
 	}
+	if v := s.ContinueOnError; v != nil && v.IsLiteral() { // also of a step that came to no try
+		o.tolerant = v.Source() == true
+	}
 	end := &stepEnd{outcome: o, captures: captures}
 	shown := captures
 	if len(captures) > 0 {
@@ -135,7 +185,7 @@ func (a *attempt) end(s *step, name string, tries int, o outcome, captures map[s
 	}
 	end.event = event.Step{
 		Name: name, ID: s.ID, Part: s.part, Sandbox: a.boxName(s.box), Line: s.Pos.Line,
-		Verdict: o.verdict, Tolerated: s.ContinueOnError && o.verdict == event.Failed && !o.overall,
+		Verdict: o.verdict, Tolerated: o.tolerant && o.verdict == event.Failed && !o.overall,
 		Flaky: o.verdict == event.Passed && tries > 1, Background: s.Background, Tries: tries, Captures: shown,
 		Try: o.event(s, 0),
 	}

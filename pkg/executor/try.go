@@ -35,6 +35,14 @@ type try struct {
 	stderr output
 	fetch  *fetcher  // gets files that expectations and captures name
 	stdin  io.Closer // nil: none
+	rules  rules
+}
+
+// rules are what a step's values decide of what becomes of its tries.
+type rules struct {
+	attempts int
+	backoff  time.Duration
+	tolerant bool // its failure does not count
 }
 
 func (a *attempt) newTry(s *step, name string, number int, b budget, span Span) *try {
@@ -51,6 +59,9 @@ func (a *attempt) newTry(s *step, name string, number int, b budget, span Span) 
 func (t *try) run() (o outcome, running bool) {
 	var err error
 	if t.env, err = t.a.run.envs.step(t.s, t.a.names.get); err != nil {
+		return failed(event.ReasonAssertion, "%v", err), false
+	}
+	if t.rules, err = t.s.rules(t.env.names); err != nil {
 		return failed(event.ReasonAssertion, "%v", err), false
 	}
 	if o := t.stage(); o.verdict != event.Passed {
@@ -118,11 +129,7 @@ func (t *try) command() (cmd sandbox.Command, own time.Duration, err error) {
 		return fail("dir", err)
 	}
 	if s.Timeout != nil {
-		var env expr.Env
-		if !s.Timeout.IsLiteral() {
-			env = names()
-		}
-		if own, err = plan.Duration(s.Timeout, env, 0); err != nil {
+		if own, err = plan.Duration(s.Timeout, namesFor(s.Timeout, names)); err != nil {
 			return fail("timeout", err)
 		}
 	}
@@ -265,6 +272,7 @@ func (t *try) end(o outcome) *stepEnd {
 		o.golden = nil
 	}
 	t.span.End(string(o.verdict), o.message)
+	o.tolerant = t.rules.tolerant
 	return t.a.end(t.s, t.name, t.number, o, captures)
 }
 

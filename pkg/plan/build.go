@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/sbxrun/sbxrun/internal/expr"
 	"github.com/sbxrun/sbxrun/pkg/recipe"
 )
 
@@ -15,13 +16,14 @@ import (
 // starts. The error is an *Error, or several joined; only a cancelled context gives another.
 func Build(ctx context.Context, r *recipe.Recipe, opts Options) (*Plan, error) {
 	p := &Plan{Recipe: r, Pool: pool(r.Pool, opts), origin: opts.Origin}
-	var mistakes [6]error // all are told that can be found beside each other
+	var mistakes [7]error // all are told that can be found beside each other
 	p.choice, mistakes[0] = newChoice(opts)
 	p.Vars, mistakes[1] = vars(r, opts.Set)
 	p.Secrets, mistakes[2] = secrets(r, opts.LookupEnv)
 	if mistakes[0] != nil || mistakes[1] != nil {
 		return nil, errors.Join(mistakes[:]...)
 	}
+	mistakes[6] = p.counts()
 	mistakes[3] = p.missing()
 	sandboxes, err := p.sandboxes()
 	mistakes[4] = err
@@ -31,9 +33,46 @@ func Build(ctx context.Context, r *recipe.Recipe, opts Options) (*Plan, error) {
 	if err := errors.Join(mistakes[:]...); err != nil {
 		return nil, err
 	}
-	p.Total = p.Cases * max(1, r.Samples)
+	p.Total = p.Cases * p.Samples
 	p.Digest, err = p.digest()
 	return p, err
+}
+
+// The most that a recipe may ask for, as its schema says.
+const (
+	maxSamples = 1_000_000
+	maxLimit   = 1_000_000_000
+)
+
+// counts evaluates what vars decide of the whole run.
+func (p *Plan) counts() error {
+	r, env := p.Recipe, expr.Env{"vars": p.Vars}
+	count := func(key string, v *expr.Value, most int, to *int) error {
+		if v == nil {
+			return nil
+		}
+		value, err := v.Eval(env)
+		if err == nil {
+			*to, err = expr.CountOf(value, most)
+		}
+		return p.wrong(key, v, err)
+	}
+	p.Samples = 1
+	mistakes := []error{count("samples", r.Samples, maxSamples, &p.Samples)}
+	if r.Cases != nil {
+		mistakes = append(mistakes, count("cases.limit", r.Cases.Limit, maxLimit, &p.limit))
+	}
+	var err error
+	p.Timeout, err = Duration(r.Timeout, env)
+	return errors.Join(append(mistakes, p.wrong("timeout", r.Timeout, err))...)
+}
+
+// wrong gives an error of a key's value its place.
+func (p *Plan) wrong(key string, v *expr.Value, err error) error {
+	if err == nil {
+		return nil
+	}
+	return place{p.Recipe.Path, p.Recipe.PosOf(v, 0, recipe.Pos{})}.errorf("%s: %w", key, err)
 }
 
 // rows opens the source of the cases and reads it through. sandboxes are those that a case decides.

@@ -14,11 +14,8 @@ import (
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 )
 
-// Duration evaluates a duration: a Go duration ("1h30m") or a number of seconds, more than zero. A nil v is def.
-func Duration(v *expr.Value, env expr.Env, def time.Duration) (time.Duration, error) {
-	if v == nil {
-		return def, nil
-	}
+// Duration evaluates a duration: a Go duration ("1h30m") or a number of seconds, more than zero.
+func Duration(v *expr.Value, env expr.Env) (time.Duration, error) {
 	value, err := v.Eval(env)
 	if err != nil {
 		return 0, err

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/sbxrun/sbxrun/internal/expr"
 	"github.com/sbxrun/sbxrun/internal/mask"
@@ -109,7 +108,7 @@ type stepJSON struct {
 	Dir             *expr.Template        `json:"dir,omitempty"`
 	Timeout         *expr.Value           `json:"timeout,omitempty"`
 	Retry           *retryJSON            `json:"retry,omitempty"`
-	ContinueOnError bool                  `json:"continue_on_error,omitempty"`
+	ContinueOnError *expr.Value           `json:"continue_on_error,omitempty"`
 	Background      bool                  `json:"background,omitempty"`
 	Ready           *readyJSON            `json:"ready,omitempty"`
 	Expect          []string              `json:"expect,omitempty"` // what is checked: exit, stdout.golden, that, ...
@@ -117,9 +116,9 @@ type stepJSON struct {
 }
 
 type retryJSON struct {
-	Attempts int      `json:"attempts"`
-	Backoff  string   `json:"backoff,omitempty"`
-	On       []string `json:"on,omitempty"`
+	Attempts *expr.Value `json:"attempts"`
+	Backoff  string      `json:"backoff,omitempty"`
+	On       []string    `json:"on,omitempty"`
 }
 
 type readyJSON struct {
@@ -136,8 +135,8 @@ func (p *Plan) describe(secrets *mask.Mask) description {
 	d := description{
 		Recipe: r.Name, File: r.Path, Description: r.Description, Digest: p.Digest, Vars: mask.Value(secrets, p.Vars), Env: env(r.Env),
 		Secrets: each(r.Secrets, secretName), Sandboxes: each(r.Sandboxes, box), Origin: p.origin, Files: each(r.Files, file), Steps: each(r.Steps, item),
-		Finally: each(r.Finally, item), Verify: each(r.Verify, item), Timeout: r.Timeout.String(),
-		Pool: poolJSON{Size: p.Pool.Size, Reuse: p.Pool.Reuse}, Samples: max(1, r.Samples), CaseCount: p.Cases, Total: p.Total,
+		Finally: each(r.Finally, item), Verify: each(r.Verify, item), Timeout: p.Timeout.String(),
+		Pool: poolJSON{Size: p.Pool.Size, Reuse: p.Pool.Reuse}, Samples: p.Samples, CaseCount: p.Cases, Total: p.Total,
 		Collect: each(r.Collect, func(c recipe.Collect) collectJSON { return collectJSON{c.Src, c.Sandbox, c.Optional} }),
 		Gates:   each(r.Gates, func(g recipe.Gate) *expr.Expr { return g.Expr }),
 	}
@@ -202,16 +201,19 @@ func step(s recipe.Step) stepJSON {
 	out := stepJSON{
 		Name: s.Name, ID: s.ID, Line: s.Pos.Line, If: s.If, Run: s.Run, Argv: s.Argv, Sandbox: s.Sandbox,
 		Files: each(s.Files, file), Stdin: s.Stdin, StdinFile: s.StdinFile, Env: env(s.Env), Dir: s.Dir, Timeout: s.Timeout,
-		ContinueOnError: s.ContinueOnError, Background: s.Background, Expect: expectations(s.Expect), Capture: map[string]*expr.Expr{},
+		Background: s.Background, Expect: expectations(s.Expect), Capture: map[string]*expr.Expr{},
 	}
 	if s.Run != nil {
 		out.Shell = s.Shell
 	}
-	if s.Retry.Attempts > 1 {
-		out.Retry = &retryJSON{s.Retry.Attempts, duration(s.Retry.Backoff), s.Retry.On}
+	if v := s.ContinueOnError; v != nil && v.Source() != false {
+		out.ContinueOnError = v
+	}
+	if r := s.Retry; r.Attempts != nil && r.Attempts.Source() != 1 {
+		out.Retry = &retryJSON{r.Attempts, duration(r.Backoff), r.On}
 	}
 	if r := s.Ready; r != nil {
-		out.Ready = &readyJSON{r.Port, r.Command, r.Output, r.Timeout.String()}
+		out.Ready = &readyJSON{r.Port, r.Command, r.Output, duration(r.Timeout)}
 	}
 	for _, c := range s.Capture {
 		out.Capture[c.Name] = c.Expr
@@ -219,11 +221,17 @@ func step(s recipe.Step) stepJSON {
 	return out
 }
 
-func duration(d time.Duration) string {
-	if d == 0 {
+// duration is in Go's form where it is known.
+func duration(v *expr.Value) string {
+	if v == nil {
 		return ""
 	}
-	return d.String()
+	if v.IsLiteral() {
+		if d, err := Duration(v, nil); err == nil {
+			return d.String()
+		}
+	}
+	return values(v)
 }
 
 // expectations names what a step's outcome is compared with.
@@ -240,7 +248,7 @@ func expectations(e recipe.Expect) []string {
 	for _, f := range e.Files {
 		name := fmt.Sprintf("files[%q]", f.Path.Source())
 		if f.Exists != nil {
-			out = append(out, fmt.Sprintf("%s.exists %t", name, *f.Exists))
+			out = append(out, name+".exists "+values(f.Exists))
 		}
 		if f.SHA256 != nil {
 			out = append(out, name+".sha256")

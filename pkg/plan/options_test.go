@@ -156,12 +156,9 @@ func TestDuration(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := Duration(v, env, time.Hour); got != tt.want || (err == nil) != (tt.want > 0) {
+		if got, err := Duration(v, env); got != tt.want || (err == nil) != (tt.want > 0) {
 			t.Errorf("%v is %s, %v, want %s", tt.value, got, err, tt.want)
 		}
-	}
-	if got, err := Duration(nil, nil, time.Hour); got != time.Hour || err != nil {
-		t.Errorf("no duration is %s, %v", got, err)
 	}
 }
 

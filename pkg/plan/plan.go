@@ -4,6 +4,8 @@
 package plan
 
 import (
+	"time"
+
 	"github.com/sbxrun/sbxrun/internal/expr"
 	"github.com/sbxrun/sbxrun/pkg/recipe"
 )
@@ -30,11 +32,14 @@ type Plan struct {
 	Vars    map[string]any
 	Secrets map[string]string // values by name; never shown
 	Pool    recipe.Pool       // Size is at least 1
+	Samples int               // of each case, at least 1
+	Timeout time.Duration     // of one sample
 	// Digest covers the recipe, its data files and vars: what --resume must find unchanged.
 	Digest string
 	// Cases is the number of cases to run, Total that of samples; known because data files are read through by Build.
 	Cases, Total int
 
+	limit  int // of cases; zero: all
 	origin string
 	source source
 	choice choice

@@ -46,7 +46,7 @@ func (p *Plan) each(ctx context.Context, all bool, f func(Case, place) error) er
 		}
 		return multiply(cases.Matrix, r, func(r row) error {
 			number++
-			if cases.Limit > 0 && kept == cases.Limit {
+			if p.limit > 0 && kept == p.limit {
 				if all {
 					return nil
 				}
@@ -64,7 +64,7 @@ func (p *Plan) each(ctx context.Context, all bool, f func(Case, place) error) er
 			return f(c, r.at)
 		})
 	})
-	if errors.Is(err, errStop) && cases.Limit > 0 && kept == cases.Limit {
+	if errors.Is(err, errStop) && p.limit > 0 && kept == p.limit {
 		return nil
 	}
 	return err

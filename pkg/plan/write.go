@@ -88,8 +88,8 @@ func (p *Plan) text(ctx context.Context, w io.Writer) error {
 		fmt.Fprint(out, plural(p.Total, "sample"))
 	} else {
 		fmt.Fprint(out, plural(p.Cases, "case"))
-		if r.Samples > 1 {
-			fmt.Fprintf(out, " x %s = %d", plural(r.Samples, "sample"), p.Total)
+		if p.Samples > 1 {
+			fmt.Fprintf(out, " x %s = %d", plural(p.Samples, "sample"), p.Total)
 		}
 	}
 	fmt.Fprintf(out, ", %d at a time\n", p.Pool.Size)

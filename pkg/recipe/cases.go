@@ -11,7 +11,7 @@ func (d *decoder) cases(v *value) *Cases {
 		File:  d.template(v.get("file"), vars),
 		ID:    d.template(v.get("id"), row),
 		Where: d.condition(v.get("where"), row),
-		Limit: v.get("limit").integer(0),
+		Limit: d.values(v.get("limit"), vars),
 	}
 	if matrix := v.get("matrix"); matrix != nil {
 		for _, e := range matrix.entries {

@@ -4,6 +4,8 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+
+	"github.com/sbxrun/sbxrun/internal/expr"
 )
 
 // expect decodes expectations: at is the scope of values, outcome that of conditions.
@@ -54,7 +56,7 @@ func (d *decoder) text(v *value, at place) *Text {
 		Matches:     d.patterns(v.get("matches"), at),
 		NotMatches:  d.patterns(v.get("not_matches"), at),
 		Golden:      d.matches(v.get("golden"), at),
-		Normalize:   d.normalize(v.get("normalize"), d.defaults.normalize),
+		Normalize:   d.normalize(v.get("normalize"), at, d.defaults.normalize),
 	}
 	if json := v.get("json"); json != nil {
 		t.JSON, t.JSONPos = d.values(json, at), json.pos
@@ -92,10 +94,9 @@ func (d *decoder) fileExpect(e *entry, at place) FileExpect {
 		Size:   d.values(v.get("size"), at),
 	}
 	d.confined("files", e.pos, e.key)
-	if exists := v.get("exists"); exists != nil && exists.kind == boolean {
-		b := exists.truth()
-		f.Exists = &b
-		if !b && len(v.entries) > 1 {
+	if exists := v.get("exists"); exists != nil {
+		f.Exists = d.values(exists, at)
+		if exists.kind == boolean && !exists.truth() && len(v.entries) > 1 {
 			d.errorf(exists.pos, "exists: false leaves nothing for the other expectations to hold of")
 		}
 	}
@@ -108,7 +109,7 @@ func (d *decoder) fileExpect(e *entry, at place) FileExpect {
 	return f
 }
 
-func (d *decoder) normalize(v *value, otherwise []Normalize) []Normalize {
+func (d *decoder) normalize(v *value, at place, otherwise []Normalize) []Normalize {
 	if v == nil || v.kind != list {
 		return otherwise
 	}
@@ -119,17 +120,12 @@ func (d *decoder) normalize(v *value, otherwise []Normalize) []Normalize {
 			continue
 		}
 		replace, with := item.get("replace"), item.get("with")
-		n := Normalize{Kind: "replace", Pos: item.pos}
-		var re *regexp.Regexp
-		if replace.scalar() {
-			n.Replace = d.plain(replace)
-			re = d.regexp(replace, n.Replace)
+		n := Normalize{Kind: "replace", Replace: d.template(replace, at), With: d.template(with, at), Pos: item.pos}
+		if re := d.pattern(replace, n.Replace); re != nil && n.With != nil && n.With.IsLiteral() {
+			d.groups(with, re)
 		}
-		if with.scalar() {
-			n.With = d.plain(with)
-			if re != nil {
-				d.groups(with, re)
-			}
+		if with == nil {
+			n.With = expr.Literal("")
 		}
 		all = append(all, n)
 	}

@@ -155,9 +155,9 @@ func (d *decoder) decode(root *value) {
 			d.errorf(f.Pos, "sandbox: steps and finally do not use %s, so that nothing is staged there: give files to the step that needs them", f.Sandbox)
 		}
 	}
-	r.Samples = root.get("samples").integer(1)
+	r.Samples = d.values(root.get("samples"), place{scope: d.known.VarsOnly()})
 	for _, v := range root.get("gates").list() {
 		r.Gates = append(r.Gates, Gate{Expr: d.condition(v, place{scope: d.known.Gate(), step: &stepRef{part: partGates}}), Pos: v.pos})
 	}
-	r.Timeout = d.duration(root.get("timeout"), defaultSampleTimeout)
+	r.Timeout = d.durationValue(root.get("timeout"), place{scope: d.known.VarsOnly()}, defaultSampleTimeout)
 }

@@ -9,8 +9,6 @@
 package recipe
 
 import (
-	"time"
-
 	"github.com/sbxrun/sbxrun/internal/expr"
 )
 
@@ -37,9 +35,9 @@ type Recipe struct {
 	Finally     []Item
 	Collect     []Collect
 	Verify      []Item
-	Samples     int
+	Samples     *expr.Value // a whole number; may use vars; nil: 1
 	Gates       []Gate
-	Timeout     time.Duration // of one sample
+	Timeout     *expr.Value // a duration, of one sample; may use vars
 
 	places map[any]textPlace // of expressions, by pointer
 }
@@ -114,7 +112,7 @@ type Cases struct {
 	File   *expr.Template
 	ID     *expr.Template
 	Where  *expr.Expr
-	Limit  int // zero: all
+	Limit  *expr.Value // a whole number; may use vars; nil: all
 }
 
 // Axis is a dimension of the matrix.
@@ -176,7 +174,7 @@ type Step struct {
 	Dir             *expr.Template
 	Timeout         *expr.Value // a duration; nil: none (background)
 	Retry           Retry
-	ContinueOnError bool
+	ContinueOnError *expr.Value // true or false; nil: false
 	Background      bool
 	Ready           *Ready
 	Expect          Expect
@@ -185,9 +183,9 @@ type Step struct {
 
 // Retry says how often a failing step is tried.
 type Retry struct {
-	Attempts int // in all, at least 1
-	Backoff  time.Duration
-	On       []string // reasons; empty: every reason of failed
+	Attempts *expr.Value // in all, at least 1; nil: 1
+	Backoff  *expr.Value // a duration; nil: none
+	On       []string    // reasons; empty: every reason of failed
 }
 
 // Ready says when a background step is ready: exactly one of Port, Command and Output.
@@ -196,7 +194,7 @@ type Ready struct {
 	Port    *expr.Value // a TCP port that accepts connections
 	Command *expr.Template
 	Output  *expr.Template // a regular expression that a line of stdout or stderr matches
-	Timeout time.Duration
+	Timeout *expr.Value    // a duration
 }
 
 // Capture names the value of an expression over the outcome.
@@ -257,7 +255,7 @@ type Match struct {
 type FileExpect struct {
 	Path   *expr.Template
 	Pos    Pos
-	Exists *bool
+	Exists *expr.Value // true or false; nil: true
 	SHA256 *expr.Template
 	Size   *expr.Value // bytes
 	Text   *Text       // equals, contains, matches, json, golden, normalize; nil: none
@@ -267,7 +265,7 @@ type FileExpect struct {
 // (RE2) and With are for replace.
 type Normalize struct {
 	Kind    string
-	Replace string
-	With    string
+	Replace *expr.Template
+	With    *expr.Template
 	Pos     Pos
 }

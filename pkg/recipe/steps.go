@@ -5,16 +5,15 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/sbxrun/sbxrun/internal/expr"
 )
 
 // What holds where a recipe does not say.
 const (
-	defaultSampleTimeout = time.Hour
+	defaultSampleTimeout = "1h"
 	defaultStepTimeout   = "10m"
-	defaultReadyTimeout  = time.Minute
+	defaultReadyTimeout  = "1m"
 )
 
 // bourne are the shells in whose scripts values are quoted, and how a script for each is read.
@@ -31,13 +30,11 @@ type defaults struct {
 }
 
 func (d *decoder) decodeDefaults(v *value) defaults {
-	all := defaults{timeout: expr.LiteralValue(defaultStepTimeout), shell: []string{"sh", "-e"}, retry: Retry{Attempts: 1}}
-	if t := d.durationValue(v.get("timeout"), place{scope: d.known.Row()}); t != nil {
-		all.timeout = t
-	}
-	all.shell = d.shell(v.get("shell"), all.shell)
-	all.retry = d.retry(v.get("retry"), all.retry)
-	all.normalize = d.normalize(v.get("normalize"), nil)
+	at := place{scope: d.known.Row()}
+	all := defaults{timeout: d.durationValue(v.get("timeout"), at, defaultStepTimeout)}
+	all.shell = d.shell(v.get("shell"), []string{"sh", "-e"})
+	all.retry = d.retry(v.get("retry"), at, Retry{})
+	all.normalize = d.normalize(v.get("normalize"), at, nil)
 	return all
 }
 
@@ -88,16 +85,16 @@ func (d *decoder) step(v *value, part, item int) Step {
 		d.readable("stdin.file", file, s.StdinFile)
 	}
 	s.Dir = d.template(v.get("dir"), at)
-	s.Retry = d.retry(v.get("retry"), d.defaults.retry)
-	s.ContinueOnError = v.get("continue_on_error").truth()
+	s.Retry = d.retry(v.get("retry"), at, d.defaults.retry)
+	s.ContinueOnError = d.values(v.get("continue_on_error"), at)
 	s.Background = v.get("background").truth()
-	s.Timeout = d.durationValue(v.get("timeout"), at)
+	s.Timeout = d.durationValue(v.get("timeout"), at, "")
 	if s.Timeout == nil && !s.Background {
 		s.Timeout = d.defaults.timeout
 	}
 	s.Ready = d.ready(v, at, bourne[path.Base(s.Shell[0])])
 	if s.Background && v.get("retry") == nil {
-		s.Retry = Retry{Attempts: 1}
+		s.Retry = Retry{}
 	}
 	outcome := place{scope: withEnv(d.scopes.outcome, env...), step: ref}
 	s.Expect = d.expect(v.get("expect"), at, outcome)
@@ -169,13 +166,13 @@ func (d *decoder) shell(v *value, otherwise []string) []string {
 	return argv
 }
 
-func (d *decoder) retry(v *value, otherwise Retry) Retry {
+func (d *decoder) retry(v *value, at place, otherwise Retry) Retry {
 	if v == nil || v.kind != mapping {
 		return otherwise
 	}
-	r := Retry{Attempts: v.get("attempts").integer(1)}
+	r := Retry{Attempts: d.values(v.get("attempts"), at)}
 	if backoff := v.get("backoff"); backoff != nil && backoff.text != "0s" {
-		r.Backoff = d.duration(backoff, 0)
+		r.Backoff = d.durationValue(backoff, at, "")
 	}
 	for _, reason := range v.get("on").list() {
 		r.On = append(r.On, reason.word())
@@ -197,7 +194,7 @@ func (d *decoder) ready(step *value, at place, parse func(string, *expr.Scope) (
 		Pos:     v.pos,
 		Port:    d.values(v.get("port"), at),
 		Output:  d.template(v.get("output"), at),
-		Timeout: d.duration(v.get("timeout"), defaultReadyTimeout),
+		Timeout: d.durationValue(v.get("timeout"), at, defaultReadyTimeout),
 	}
 	if command := v.get("command"); command != nil {
 		if parse == nil {

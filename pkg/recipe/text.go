@@ -161,6 +161,9 @@ func (d *decoder) values(v *value, at place) *expr.Value {
 		d.errorf(v.pos, "%s", err)
 		return nil
 	}
+	if v.scalar() {
+		d.placed(x, v)
+	}
 	return x
 }
 
@@ -242,45 +245,35 @@ func Surprising(number *yaml.Node) string {
 
 var durationShape = regexp.MustCompile(`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`)
 
-// duration is a time of more than nothing.
-func (d *decoder) duration(v *value, otherwise time.Duration) time.Duration {
+// durationValue is a duration that may be an expression; otherwise where none is given, nil for an empty one.
+func (d *decoder) durationValue(v *value, at place, otherwise string) *expr.Value {
 	if v == nil || v.kind != text {
-		return otherwise
+		if otherwise == "" {
+			return nil
+		}
+		return expr.LiteralValue(otherwise)
 	}
-	if !durationShape.MatchString(v.text) {
-		return otherwise // the schema has said so
-	}
-	t, err := time.ParseDuration(v.text)
-	switch {
-	case err != nil:
-		d.errorf(v.pos, "a duration of more than 290 years")
-		return otherwise
-	case t <= 0:
-		d.errorf(v.pos, "a time limit must be more than 0")
-		return otherwise
-	}
-	return t
-}
-
-// durationValue is a duration that may be an expression.
-func (d *decoder) durationValue(v *value, at place) *expr.Value {
-	if v == nil || v.kind != text {
-		return nil
-	}
-	if !strings.Contains(v.text, "${{") {
-		d.duration(v, 0)
+	if durationShape.MatchString(v.text) { // else the schema has said so
+		switch t, err := time.ParseDuration(v.text); {
+		case err != nil:
+			d.errorf(v.pos, "a duration of more than 290 years")
+		case t <= 0:
+			d.errorf(v.pos, "a time limit must be more than 0")
+		}
 	}
 	return d.values(v, at)
 }
 
-// pattern checks a regular expression; one with expressions in it is compiled when it is used.
-func (d *decoder) pattern(v *value, t *expr.Template) {
+// pattern checks a regular expression; one with expressions in it is compiled when it is used: nil.
+func (d *decoder) pattern(v *value, t *expr.Template) *regexp.Regexp {
 	if t == nil || !t.IsLiteral() {
-		return
+		return nil
 	}
-	if source, err := t.Text(nil); err == nil {
-		d.regexp(v, source)
+	source, err := t.Text(nil)
+	if err != nil {
+		return nil
 	}
+	return d.regexp(v, source)
 }
 
 // regexp is nil where the source is none.
