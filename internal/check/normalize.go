@@ -2,6 +2,7 @@ package check
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -34,13 +35,18 @@ func newNormalizer(changes []recipe.Normalize, env expr.Env, secrets *mask.Mask)
 			if err != nil {
 				return bad(err)
 			}
-			with, err := ch.With.Text(env)
+			re, err := regexp.Compile(pattern(secrets, replace))
 			if err != nil {
 				return bad(err)
 			}
-			re, err := regexp.Compile(replace)
+			with, err := ch.With.TextFunc(env, func(s string) string { // in which a dollar is a dollar
+				return strings.ReplaceAll(secrets.Text(s), "$", "$$")
+			})
 			if err != nil {
 				return bad(err)
+			}
+			if unknown := recipe.UnknownGroups(re, with); len(unknown) > 0 {
+				return bad(errors.New(unknown[0].String()))
 			}
 			n = append(n, func(b []byte) []byte { return re.ReplaceAll(b, []byte(with)) })
 		default:
@@ -51,6 +57,15 @@ func newNormalizer(changes []recipe.Normalize, env expr.Env, secrets *mask.Mask)
 		n = append(n, secrets.Bytes) // one may have been in pieces
 	}
 	return n, nil
+}
+
+// pattern is a regular expression for text in which secrets are masked.
+func pattern(secrets *mask.Mask, source string) string {
+	masked := secrets.Text(source)
+	if masked == source {
+		return source
+	}
+	return strings.ReplaceAll(masked, mask.Text, regexp.QuoteMeta(mask.Text))
 }
 
 func (n normalizer) apply(b []byte) []byte {

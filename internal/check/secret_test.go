@@ -39,6 +39,9 @@ func TestSecretsOfWanted(t *testing.T) {
 		return value
 	}
 	ansi := []recipe.Normalize{{Kind: "ansi", Pos: at}}
+	replace := func(this, with string) []recipe.Normalize {
+		return []recipe.Normalize{{Kind: "replace", Replace: template(t, this), With: template(t, with), Pos: at}}
+	}
 	tests := []struct {
 		name   string
 		stdout string // as it comes: masked
@@ -62,6 +65,9 @@ func TestSecretsOfWanted(t *testing.T) {
 			`stdout.json: stdout is not the expected JSON: .a: want "b", got "***"`},
 		{"in pieces", "\x1b[1m" + longSecret[:9] + "\x1b[0m" + longSecret[9:], recipe.Expect{Stdout: &recipe.Text{Equals: texts("x"), Normalize: ansi}},
 			`stdout.equals: stdout is not the expected text: the first difference is in line 1, column 1: want "x", got "***"`},
+		{"replaced", "x *** y", recipe.Expect{Stdout: &recipe.Text{Equals: texts("x TOKEN y"), Normalize: replace("${{ env.T }}", "TOKEN")}}, ""},
+		{"put in", "hello", recipe.Expect{Stdout: &recipe.Text{Equals: texts("bye"), Normalize: replace("h(ello)", "${{ env.T }}$1")}},
+			`stdout.equals: stdout is not the expected text: the first difference is in line 1, column 1: want "bye", got "***ello"`},
 		{"conditions", "***", recipe.Expect{That: []recipe.That{condition(t, "stdout == env.T"), condition(t, `file("t") contains env.T`), condition(t, `env.OTHER == "x"`)}}, ""},
 		{"conditions that fail", "no", recipe.Expect{That: []recipe.That{condition(t, "stdout == env.T"), condition(t, "int(env.T) == 1")}},
 			`that: stdout == env.T: does not hold, with stdout = "no"` + "\n" + "that: int(env.T) == 1: cannot be evaluated: int(): cannot do int(***)"},

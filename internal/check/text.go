@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/sbxrun/sbxrun/internal/mask"
 	"github.com/sbxrun/sbxrun/pkg/recipe"
 )
 
@@ -185,15 +184,13 @@ func (c *checker) contains(s *subject, m recipe.Match, needle []byte, wanted boo
 }
 
 // matches searches s for an RE2 expression.
-func (c *checker) matches(s *subject, m recipe.Match, pattern string, wanted bool) error {
+func (c *checker) matches(s *subject, m recipe.Match, source string, wanted bool) error {
 	kind := ".matches"
 	if !wanted {
 		kind = ".not_matches"
 	}
-	if masked := c.mask.Text(pattern); masked != pattern {
-		pattern = strings.ReplaceAll(masked, mask.Text, regexp.QuoteMeta(mask.Text))
-	}
-	re, err := regexp.Compile(pattern)
+	source = pattern(c.mask, source)
+	re, err := regexp.Compile(source)
 	if err != nil {
 		c.found(m.Pos, s.name+kind, "", "%v", err)
 		return nil
@@ -204,7 +201,7 @@ func (c *checker) matches(s *subject, m recipe.Match, pattern string, wanted boo
 	}
 	switch {
 	case wanted && at < 0:
-		c.found(m.Pos, s.name+kind, "", "%s does not match /%s/; %s%s", s.what, re, c.came(s.src), c.byLine(s.src, pattern))
+		c.found(m.Pos, s.name+kind, "", "%s does not match /%s/; %s%s", s.what, re, c.came(s.src), c.byLine(s.src, source))
 	case !wanted && at >= 0:
 		c.found(m.Pos, s.name+kind, "", "%s matches /%s/%s", s.what, re, c.around(s.src, at))
 	}

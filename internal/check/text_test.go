@@ -63,6 +63,11 @@ func TestText(t *testing.T) {
 		{"ansi in a broken character", "\xc3\x1b[0mx", recipe.Text{Equals: match("\uFFFDx"), Normalize: norm("ansi")}, ""},
 		{"trim", "  a b \n\n", recipe.Text{Equals: match("a b"), Contains: match(" a b "), Normalize: norm("trim")}, ""},
 		{"replace", "took 15ms at 12:31", recipe.Text{Equals: match("took 7ms at 00:00"), Normalize: norm(`\d+ms -> N`, `(\d\d):\d\d -> $1:00`, `\d\d:00 -> T`)}, ""},
+		{"what is put in has no groups", "TBD", recipe.Text{Equals: match("$1 and $$"), Normalize: []recipe.Normalize{
+			{Kind: "replace", Replace: expr.Literal("TBD"), With: template(t, `${{ "$1 and $$" }}`), Pos: at}}}, ""},
+		{"a group that is not there", "TBD", recipe.Text{Equals: match("x"), Normalize: []recipe.Normalize{
+			{Kind: "replace", Replace: template(t, `${{ "TBD" }}`), With: expr.Literal("$1"), Pos: at}}},
+			`stdout.normalize: stdout cannot be normalised: normalize in line 7: replace has no group "1": write $$ for a dollar, and ${1} where letters or digits follow`},
 		{"in order", "ab", recipe.Text{Equals: match("c"), Normalize: norm("a -> b", "bb -> c")}, ""},
 		{"normalise contains", "took 15ms", recipe.Text{Contains: match("took 3ms"), NotContains: match("15ms!"), Normalize: norm(`\d+ms -> N`)}, ""},
 		{"bad replace", "a", recipe.Text{Equals: match("a"), Normalize: norm(`( -> x`)},

@@ -177,7 +177,10 @@ func (t *Template) lone() *Expr {
 const textLimit = memoryBudget
 
 // Text interpolates. The error is an *EvalError.
-func (t *Template) Text(env Env) (string, error) {
+func (t *Template) Text(env Env) (string, error) { return t.TextFunc(env, nil) }
+
+// TextFunc interpolates what f makes of the text of each expression; nil leaves it as it is.
+func (t *Template) TextFunc(env Env, f func(string) string) (string, error) {
 	if len(t.parts) == 1 && t.parts[0].expr == nil {
 		return t.parts[0].text, nil
 	}
@@ -193,6 +196,9 @@ func (t *Template) Text(env Env) (string, error) {
 			}
 			if err != nil {
 				return "", err
+			}
+			if f != nil {
+				s = f(s)
 			}
 		}
 		if b.Len()+len(s) > textLimit {

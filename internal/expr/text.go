@@ -7,16 +7,22 @@ import (
 	"math"
 	"reflect"
 	"strconv"
+	"strings"
 	"time"
 )
 
-// TruthOf is a value as true or false, also of text, which is what CSV has.
+// TruthOf is a value as true or false, also of text, which is what CSV has, in capitals or not.
 func TruthOf(v any) (bool, error) {
-	switch v {
-	case true, "true":
-		return true, nil
-	case false, "false":
-		return false, nil
+	switch v := v.(type) {
+	case bool:
+		return v, nil
+	case string:
+		switch strings.ToLower(v) {
+		case "true":
+			return true, nil
+		case "false":
+			return false, nil
+		}
 	}
 	return false, fmt.Errorf("true or false is needed, not %s", quoted(v))
 }

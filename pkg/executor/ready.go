@@ -40,7 +40,7 @@ func (r *readiness) prepare() (err error) {
 	if ready == nil {
 		return nil
 	}
-	if r.timeout, err = plan.Duration(ready.Timeout, namesFor(ready.Timeout, r.t.env.names)); err != nil {
+	if r.timeout, err = plan.Duration(ready.Timeout, envFor(ready.Timeout, r.t.env.names)); err != nil {
 		return fmt.Errorf("timeout: %w", err)
 	}
 	switch {
@@ -76,7 +76,7 @@ func (r *readiness) prepare() (err error) {
 }
 
 func portNumber(v *expr.Value, names func() expr.Env) (int, error) {
-	value, err := v.Eval(namesFor(v, names))
+	value, err := v.Eval(envFor(v, names))
 	if err != nil {
 		return 0, err
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/sbxrun/sbxrun/internal/expr"
@@ -35,9 +36,16 @@ func (a *attempt) step(s *step, b budget) (end *stepEnd) {
 			end = a.end(s, name, 1, broken(event.ReasonInternal, "step "+name, asPanic(v)), nil)
 		}
 	}()
+	rules := a.rules(s)
+	refuse := func(what string, err error) *stepEnd {
+		o := failed(event.ReasonAssertion, "%s: %v", what, err)
+		o.tolerant = rules.tolerant
+		return a.end(s, name, 0, o, nil)
+	}
 	name, err := text(s.Name, a.names.get)
 	if err != nil {
-		return a.end(s, s.Name.Source(), 0, failed(event.ReasonAssertion, "name: %v", err), nil)
+		name = s.Name.Source()
+		return refuse("name", err)
 	}
 	if a.interrupted() {
 		return a.end(s, name, 0, notRun(interruption), nil)
@@ -45,7 +53,7 @@ func (a *attempt) step(s *step, b budget) (end *stepEnd) {
 	if s.If != nil {
 		yes, err := a.condition(s)
 		if err != nil {
-			return a.end(s, name, 0, failed(event.ReasonAssertion, "if cannot be evaluated: %v", err), nil)
+			return refuse("if cannot be evaluated", err)
 		}
 		if !yes {
 			return a.end(s, name, 0, outcome{verdict: event.Skipped, message: "if is false: " + s.If.Source()}, nil)
@@ -57,35 +65,42 @@ func (a *attempt) step(s *step, b budget) (end *stepEnd) {
 	a.send(event.Event{Type: event.TypeStepStart, StepStart: &event.StepStart{
 		Name: name, ID: s.ID, Part: s.part, Sandbox: a.boxName(s.box),
 	}})
-	return a.tries(s, name, b)
+	return a.tries(s, name, rules, b)
 }
 
 // condition evaluates the step's if. It sees the environment that the step would have.
 func (a *attempt) condition(s *step) (bool, error) {
-	if !s.If.Uses("env") {
-		return s.If.Bool(a.names.get())
-	}
-	env, err := a.run.envs.step(s, a.names.get)
+	env, err := a.namesFor(s, s.If)
 	if err != nil {
 		return false, err
 	}
-	return s.If.Bool(env.names())
+	return s.If.Bool(env)
+}
+
+// namesFor is what something of the step sees before its first try: the environment that the step would have, if it
+// asks for that.
+func (a *attempt) namesFor(s *step, what interface{ Uses(string, ...string) bool }) (expr.Env, error) {
+	if !what.Uses("env") {
+		return a.names.get(), nil
+	}
+	env, err := a.run.envs.step(s, a.names.get)
+	if err != nil {
+		return nil, err
+	}
+	return env.names(), nil
 }
 
 // tries runs a step until a try passes, is not to be repeated, or was the last.
-func (a *attempt) tries(s *step, name string, b budget) *stepEnd {
-	var backoff time.Duration
+func (a *attempt) tries(s *step, name string, rules rules, b budget) *stepEnd {
+	backoff := rules.backoff
 	span := a.sample.span.Start("step", "step", name, "part", s.part, "sandbox", a.boxName(s.box))
 	for n := 1; ; n++ {
-		t := a.newTry(s, name, n, b, span)
+		t := a.newTry(s, name, n, rules, b, span)
 		o, running := t.run()
 		if running {
 			return nil
 		}
-		if n == 1 {
-			backoff = t.rules.backoff
-		}
-		if n >= t.rules.attempts || !retries(s.Retry.On, o) || !a.pause(backoff, b) {
+		if n >= rules.attempts || !retries(s.Retry.On, o) || !a.pause(backoff, b) {
 			return t.end(o)
 		}
 		t.close()
@@ -96,46 +111,66 @@ func (a *attempt) tries(s *step, name string, b budget) *stepEnd {
 	}
 }
 
-// maxAttempts is the most that a recipe may ask for, as its schema says.
-const maxAttempts = 1000
-
-// rules evaluates what becomes of the step's tries.
-func (s *step) rules(names func() expr.Env) (r rules, err error) {
-	r.attempts = 1
-	for _, o := range []struct {
-		key  string
-		from *expr.Value
-		take func(any) error
-	}{
-		{"retry.attempts", s.Retry.Attempts, func(v any) (err error) { r.attempts, err = expr.CountOf(v, maxAttempts); return err }},
-		{"retry.backoff", s.Retry.Backoff, func(v any) (err error) {
-			if v != 0 && v != "0" && v != "0s" {
-				r.backoff, err = plan.ParseDuration(v)
-			}
-			return err
-		}},
-		{"continue_on_error", s.ContinueOnError, func(v any) (err error) { r.tolerant, err = expr.TruthOf(v); return err }},
-	} {
-		if o.from == nil {
-			continue
-		}
-		v, err := o.from.Eval(namesFor(o.from, names))
-		if err == nil {
-			err = o.take(v)
-		}
-		if err != nil {
-			return r, fmt.Errorf("%s: %w", o.key, err)
-		}
-	}
-	return r, nil
+// rules are what a step's values decide of what becomes of its tries.
+type rules struct {
+	attempts int
+	backoff  time.Duration
+	tolerant bool  // its failure does not count
+	err      error // of a value: no try has a chance
 }
 
-// namesFor is what a value needs to be evaluated: nothing where there are no expressions in it.
-func namesFor(v *expr.Value, names func() expr.Env) expr.Env {
-	if v.IsLiteral() {
-		return nil
+// rules evaluates them. One that cannot be evaluated takes none of the others with it.
+func (a *attempt) rules(s *step) rules {
+	r := rules{attempts: 1}
+	take := func(key string, v *expr.Value, f func(any) error) {
+		if v == nil {
+			return
+		}
+		var names expr.Env
+		var err error
+		if !v.IsLiteral() {
+			names, err = a.namesFor(s, v)
+		}
+		var value any
+		if err == nil {
+			value, err = v.Eval(names)
+		}
+		if err == nil {
+			err = f(value)
+		}
+		if err != nil && r.err == nil {
+			r.err = fmt.Errorf("%s: %w", key, err)
+		}
 	}
-	return names()
+	take("continue_on_error", s.ContinueOnError, func(v any) (err error) { r.tolerant, err = expr.TruthOf(v); return err })
+	take("retry.attempts", s.Retry.Attempts, func(v any) error {
+		n, err := expr.CountOf(v, recipe.MaxAttempts)
+		r.attempts = max(n, 1)
+		return err
+	})
+	take("retry.backoff", s.Retry.Backoff, func(v any) (err error) {
+		if !isZero(v) {
+			r.backoff, err = plan.ParseDuration(v)
+		}
+		return err
+	})
+	if r.err != nil {
+		r.attempts = 1
+	}
+	return r
+}
+
+// isZero says whether a duration is none at all.
+func isZero(v any) bool {
+	text, err := expr.TextOf(v)
+	if err != nil {
+		return false
+	}
+	if d, err := time.ParseDuration(text); err == nil {
+		return d == 0
+	}
+	n, err := strconv.ParseFloat(text, 64)
+	return err == nil && n == 0
 }
 
 // retries says whether another try may follow: of a failure with one of these reasons, or with any if none is named.
@@ -171,9 +206,6 @@ func (o *outcome) event(s *step, number int) event.Try {
 func (a *attempt) end(s *step, name string, tries int, o outcome, captures map[string]any) *stepEnd {
 	if o.cutShort {
 		a.run.progress.stop(StoppedTimeout)
-	}
-	if v := s.ContinueOnError; v != nil && v.IsLiteral() { // also of a step that came to no try
-		o.tolerant = v.Source() == true
 	}
 	end := &stepEnd{outcome: o, captures: captures}
 	shown := captures

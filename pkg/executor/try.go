@@ -38,15 +38,8 @@ type try struct {
 	rules  rules
 }
 
-// rules are what a step's values decide of what becomes of its tries.
-type rules struct {
-	attempts int
-	backoff  time.Duration
-	tolerant bool // its failure does not count
-}
-
-func (a *attempt) newTry(s *step, name string, number int, b budget, span Span) *try {
-	t := &try{a: a, s: s, name: name, number: number, budget: b, span: span, box: a.boxes[s.box]}
+func (a *attempt) newTry(s *step, name string, number int, rules rules, b budget, span Span) *try {
+	t := &try{a: a, s: s, name: name, number: number, rules: rules, budget: b, span: span, box: a.boxes[s.box]}
 	file := func(stream string) logFile {
 		return logFile{dir: &a.logs, name: a.run.mask.Text(name), place: s.index + 1, try: number, stream: stream}
 	}
@@ -61,8 +54,8 @@ func (t *try) run() (o outcome, running bool) {
 	if t.env, err = t.a.run.envs.step(t.s, t.a.names.get); err != nil {
 		return failed(event.ReasonAssertion, "%v", err), false
 	}
-	if t.rules, err = t.s.rules(t.env.names); err != nil {
-		return failed(event.ReasonAssertion, "%v", err), false
+	if t.rules.err != nil {
+		return failed(event.ReasonAssertion, "%v", t.rules.err), false
 	}
 	if o := t.stage(); o.verdict != event.Passed {
 		return o, false
@@ -88,6 +81,14 @@ func (t *try) run() (o outcome, running bool) {
 	cmd.Stop, cmd.Grace = t.a.run.soft.Done(), termGrace
 	res, err := t.box.exec(t.span.In(t.a.run.hard), cmd, &t.stdout, &t.stderr)
 	return t.judge(res, err, limit, false), false
+}
+
+// envFor is what a value needs to be evaluated: nothing where there are no expressions in it.
+func envFor(v *expr.Value, names func() expr.Env) expr.Env {
+	if v.IsLiteral() {
+		return nil
+	}
+	return names()
 }
 
 // timedOut is the outcome of what a limit of time ended.
@@ -129,7 +130,7 @@ func (t *try) command() (cmd sandbox.Command, own time.Duration, err error) {
 		return fail("dir", err)
 	}
 	if s.Timeout != nil {
-		if own, err = plan.Duration(s.Timeout, namesFor(s.Timeout, names)); err != nil {
+		if own, err = plan.Duration(s.Timeout, envFor(s.Timeout, names)); err != nil {
 			return fail("timeout", err)
 		}
 	}

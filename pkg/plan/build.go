@@ -38,12 +38,6 @@ func Build(ctx context.Context, r *recipe.Recipe, opts Options) (*Plan, error) {
 	return p, err
 }
 
-// The most that a recipe may ask for, as its schema says.
-const (
-	maxSamples = 1_000_000
-	maxLimit   = 1_000_000_000
-)
-
 // counts evaluates what vars decide of the whole run.
 func (p *Plan) counts() error {
 	r, env := p.Recipe, expr.Env{"vars": p.Vars}
@@ -58,9 +52,9 @@ func (p *Plan) counts() error {
 		return p.wrong(key, v, err)
 	}
 	p.Samples = 1
-	mistakes := []error{count("samples", r.Samples, maxSamples, &p.Samples)}
+	mistakes := []error{count("samples", r.Samples, recipe.MaxSamples, &p.Samples)}
 	if r.Cases != nil {
-		mistakes = append(mistakes, count("cases.limit", r.Cases.Limit, maxLimit, &p.limit))
+		mistakes = append(mistakes, count("cases.limit", r.Cases.Limit, recipe.MaxCases, &p.limit))
 	}
 	var err error
 	p.Timeout, err = Duration(r.Timeout, env)

@@ -11,7 +11,7 @@ func (d *decoder) cases(v *value) *Cases {
 		File:  d.template(v.get("file"), vars),
 		ID:    d.template(v.get("id"), row),
 		Where: d.condition(v.get("where"), row),
-		Limit: d.values(v.get("limit"), vars),
+		Limit: d.count(v.get("limit"), vars, MaxCases),
 	}
 	if matrix := v.get("matrix"); matrix != nil {
 		for _, e := range matrix.entries {

@@ -1,6 +1,7 @@
 package recipe
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
@@ -95,7 +96,7 @@ func (d *decoder) fileExpect(e *entry, at place) FileExpect {
 	}
 	d.confined("files", e.pos, e.key)
 	if exists := v.get("exists"); exists != nil {
-		f.Exists = d.values(exists, at)
+		f.Exists = d.flag(exists, at)
 		if exists.kind == boolean && !exists.truth() && len(v.entries) > 1 {
 			d.errorf(exists.pos, "exists: false leaves nothing for the other expectations to hold of")
 		}
@@ -120,9 +121,12 @@ func (d *decoder) normalize(v *value, at place, otherwise []Normalize) []Normali
 			continue
 		}
 		replace, with := item.get("replace"), item.get("with")
+		before := len(d.mistakes)
 		n := Normalize{Kind: "replace", Replace: d.template(replace, at), With: d.template(with, at), Pos: item.pos}
-		if re := d.pattern(replace, n.Replace); re != nil && n.With != nil && n.With.IsLiteral() {
-			d.groups(with, re)
+		if re := d.pattern(replace, n.Replace); re != nil && with.scalar() && len(d.mistakes) == before {
+			for _, g := range UnknownGroups(re, with.text) {
+				d.errorf(d.src.within(with.node, g.At), "%s", g)
+			}
 		}
 		if with == nil {
 			n.With = expr.Literal("")
@@ -135,19 +139,31 @@ func (d *decoder) normalize(v *value, at place, otherwise []Normalize) []Normali
 // groupUse is what regexp.Expand takes for a group, or for a dollar.
 var groupUse = regexp.MustCompile(`\$(?:\$|\{(\w+)\}|(\w+))`)
 
-// groups checks that the groups in the replacement are the expression's: Expand would put in nothing for others.
-func (d *decoder) groups(with *value, re *regexp.Regexp) {
-	for _, m := range groupUse.FindAllStringSubmatchIndex(with.text, -1) {
+// Group is a group that a replacement names.
+type Group struct {
+	Name string
+	At   int // in the replacement, in bytes
+}
+
+// UnknownGroups returns the groups in a replacement that are not the expression's: Expand would put in nothing for them.
+func UnknownGroups(re *regexp.Regexp, with string) (unknown []Group) {
+	for _, m := range groupUse.FindAllStringSubmatchIndex(with, -1) {
 		name := ""
 		for _, g := range []int{2, 4} {
 			if m[g] >= 0 {
-				name = with.text[m[g]:m[g+1]]
+				name = with[m[g]:m[g+1]]
 			}
 		}
 		n, err := strconv.Atoi(name)
 		if name == "" || err == nil && n <= re.NumSubexp() || err != nil && slices.Contains(re.SubexpNames(), name) {
 			continue
 		}
-		d.errorf(d.src.within(with.node, m[0]), "replace has no group %q: write $$ for a dollar, and ${1} where letters or digits follow", name)
+		unknown = append(unknown, Group{name, m[0]})
 	}
+	return unknown
+}
+
+// String says what is wrong with an unknown one.
+func (g Group) String() string {
+	return fmt.Sprintf("replace has no group %q: write $$ for a dollar, and ${1} where letters or digits follow", g.Name)
 }

@@ -155,7 +155,7 @@ func (d *decoder) decode(root *value) {
 			d.errorf(f.Pos, "sandbox: steps and finally do not use %s, so that nothing is staged there: give files to the step that needs them", f.Sandbox)
 		}
 	}
-	r.Samples = d.values(root.get("samples"), place{scope: d.known.VarsOnly()})
+	r.Samples = d.count(root.get("samples"), place{scope: d.known.VarsOnly()}, MaxSamples)
 	for _, v := range root.get("gates").list() {
 		r.Gates = append(r.Gates, Gate{Expr: d.condition(v, place{scope: d.known.Gate(), step: &stepRef{part: partGates}}), Pos: v.pos})
 	}

@@ -42,6 +42,13 @@ type Recipe struct {
 	places map[any]textPlace // of expressions, by pointer
 }
 
+// The most that a recipe may ask for, as its schema says.
+const (
+	MaxSamples  = 1_000_000
+	MaxCases    = 1_000_000_000 // of cases.limit
+	MaxAttempts = 1000
+)
+
 // Var is a default of vars.NAME.
 type Var struct {
 	Name  string

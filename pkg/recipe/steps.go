@@ -86,7 +86,7 @@ func (d *decoder) step(v *value, part, item int) Step {
 	}
 	s.Dir = d.template(v.get("dir"), at)
 	s.Retry = d.retry(v.get("retry"), at, d.defaults.retry)
-	s.ContinueOnError = d.values(v.get("continue_on_error"), at)
+	s.ContinueOnError = d.flag(v.get("continue_on_error"), at)
 	s.Background = v.get("background").truth()
 	s.Timeout = d.durationValue(v.get("timeout"), at, "")
 	if s.Timeout == nil && !s.Background {
@@ -170,7 +170,7 @@ func (d *decoder) retry(v *value, at place, otherwise Retry) Retry {
 	if v == nil || v.kind != mapping {
 		return otherwise
 	}
-	r := Retry{Attempts: d.values(v.get("attempts"), at)}
+	r := Retry{Attempts: d.count(v.get("attempts"), at, MaxAttempts)}
 	if backoff := v.get("backoff"); backoff != nil && backoff.text != "0s" {
 		r.Backoff = d.durationValue(backoff, at, "")
 	}

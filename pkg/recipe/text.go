@@ -260,8 +260,35 @@ func (d *decoder) durationValue(v *value, at place, otherwise string) *expr.Valu
 		case t <= 0:
 			d.errorf(v.pos, "a time limit must be more than 0")
 		}
+		return d.values(v, at)
 	}
-	return d.values(v, at)
+	return d.decided(v, at, func(any) error { return errors.New("this is no duration such as 10s or 1m30s") })
+}
+
+// flag is true or false, or an expression.
+func (d *decoder) flag(v *value, at place) *expr.Value {
+	return d.decided(v, at, func(x any) error { _, err := expr.TruthOf(x); return err })
+}
+
+// count is a whole number from 1 to most, or an expression.
+func (d *decoder) count(v *value, at place, most int) *expr.Value {
+	return d.decided(v, at, func(x any) error { _, err := expr.CountOf(x, most); return err })
+}
+
+// decided is a value that is no text, unless expressions in it make one. The schema lets all pass that looks like an expression.
+func (d *decoder) decided(v *value, at place, fits func(any) error) *expr.Value {
+	x := d.values(v, at)
+	if x == nil || v.kind != text || !x.IsLiteral() || !strings.Contains(v.text, "${{") {
+		return x
+	}
+	source, err := x.Eval(nil)
+	if err == nil {
+		err = fits(source)
+	}
+	if err != nil {
+		d.errorf(v.pos, "%s", err)
+	}
+	return x
 }
 
 // pattern checks a regular expression; one with expressions in it is compiled when it is used: nil.
