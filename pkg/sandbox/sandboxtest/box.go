@@ -112,10 +112,15 @@ type started struct {
 
 // start runs a command and returns at once.
 func (b *box) start(ctx context.Context, cmd sandbox.Command) *started {
-	s := &started{t: b.t, ctx: b.ctx, out: newLines(), done: make(chan struct{})}
+	return b.startWith(ctx, cmd, newLines(), nil)
+}
+
+// startWith is start with writers of the caller's.
+func (b *box) startWith(ctx context.Context, cmd sandbox.Command, stdout *lines, stderr io.Writer) *started {
+	s := &started{t: b.t, ctx: b.ctx, out: stdout, done: make(chan struct{})}
 	go func() {
 		defer close(s.done)
-		s.result, s.err = b.Exec(ctx, cmd, s.out, nil)
+		s.result, s.err = b.Exec(ctx, cmd, stdout, stderr)
 	}()
 	return s
 }

@@ -106,7 +106,13 @@ var streamChecks = []check{
 	}},
 	{"one writer for both streams", func(t *testing.T, s *suite) {
 		b, both := s.box(t), newLines()
-		_, err := b.Exec(b.ctx, sandbox.Command{Argv: []string{"sh", "-c", "echo a; sleep 0.3; echo b >&2; sleep 0.3; echo c"}}, both, both)
+		const script = "echo a; while [ ! -e a ]; do sleep 0.02; done; echo b >&2; while [ ! -e b ]; do sleep 0.02; done; echo c"
+		run := b.startWith(b.ctx, sandbox.Command{Argv: []string{"sh", "-c", script}}, both, both)
+		for _, line := range []string{"a", "b"} { // what is written at once may come in any order
+			run.await(line)
+			b.ok(": > " + line)
+		}
+		_, err := run.wait()
 		if err != nil || both.String() != "a\nb\nc\n" {
 			t.Errorf("wrote %q, error %v, want the order of writing", both, err)
 		}
