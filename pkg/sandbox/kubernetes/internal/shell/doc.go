@@ -42,7 +42,7 @@
 //	tmp        $TMPDIR of commands
 //	over-E     epoch E is closed
 //	x/ID       a command: the supervisor's process, when that was started, its parent, the command's limits; empty until it is up
-//	x/ID.spec  variables, environment and arguments, as a script for the supervisor, if they were too much for a request
+//	x/ID.spec  variables, environment and arguments, as a script for the supervisor
 //	  .script  Command.Script
 //	  .in      stdin, if it came whole; i1, i2...: parts of it; eof: the number of the last; fed: of the last that was read; p0: its pipe
 //	  .main    the main process
@@ -71,7 +71,7 @@
 // and a reset fails where hundreds have come together.
 //
 // With the end of the main process everything that is in the pipes is copied, and what holds the pipes then still has a
-// reader, which the supervisor makes where a process has come since the command began, but is not waited for. The supervisor
+// reader, which the supervisor makes where a process that has come since the command began has them open, but is not waited for. The supervisor
 // has a line in each pipe from the beginning, so that one read gets all and waits for nobody; the keeper waits until its cats
 // sleep, or have ended. stdout and stderr are pipes and not the files themselves, since `> /dev/stderr` would cut a file;
 // RLIMIT_FSIZE of the copies makes the output limit exact to 512 bytes however fast a command writes, and it is blocked, not

@@ -7,11 +7,14 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/shell"
@@ -215,6 +218,29 @@ func TestLateStart(t *testing.T) {
 	}
 }
 
+// A start that has come to the sandbox and is slow there, as where many processes want few processors, is waited for by the
+// poll that looks after it: its command has neither begun nor removed its files.
+func TestSlowStart(t *testing.T) {
+	t.Parallel()
+	for _, sh := range shells {
+		t.Run(sh, func(t *testing.T) {
+			t.Parallel()
+			slow := func(argv []string) []string {
+				if strings.Contains(argv[2], "mkfifo") {
+					argv = slices.Clone(argv)
+					argv[2] = "sleep 2\n" + argv[2]
+				}
+				return argv
+			}
+			s := shell.New(shell.Options{ID: "slow", Transport: rewriting{newPod(t, sh), slow}})
+			var out bytes.Buffer
+			if res, err := s.Exec(t.Context(), counted(1, "echo word"), &out, nil); err != nil || res.Exit != 0 || out.String() != "word\n" {
+				t.Errorf("%+v, %v, %q", res, err, out.String())
+			}
+		})
+	}
+}
+
 // holding keeps the first request back.
 type holding struct {
 	shell.Transport
@@ -395,6 +421,23 @@ func TestNoOrphans(t *testing.T) {
 			}
 			if got := dump(t, s, zombies); got != "0\n" {
 				t.Errorf("zombies after 30 commands: %s", got)
+			}
+			var g errgroup.Group
+			for range 4 {
+				g.Go(func() error {
+					for range 4 {
+						if _, err := s.Exec(t.Context(), sandbox.Command{Argv: []string{"sh", "-c", "sleep 0.05; echo word"}}, io.Discard, nil); err != nil {
+							return err
+						}
+					}
+					return nil
+				})
+			}
+			if err := g.Wait(); err != nil {
+				t.Fatal(err)
+			}
+			if got := dump(t, s, zombies); got != "0\n" {
+				t.Errorf("zombies after 16 commands, four at a time: %s", got)
 			}
 			dump(t, s, "sleep 0 & exit 0") // one of its own, so that there is one to be seen
 			if got := dump(t, s, zombies); got == "0\n" {

@@ -2,9 +2,10 @@
 # gets the KEEPER.
 over "${2%%-*}"
 D=$S/x/$2
-# arrived: whether the request that starts the command runs here.
+# arrived: whether the request that starts the command runs here, and has come to it: then it has the file open.
 arrived() {
 	for f in /proc/[0-9]*; do
+		[ -e "$f/fd/7" ] || continue
 		a= b=
 		while IFS= read -r l || [ "$l" ]; do
 			case $l in *"$d"*) a=1 ;; esac

@@ -17,7 +17,7 @@ for c in find stat tar; do # before the command can remove them
 done
 # put: the command's files, and room for what its supervisor writes, of which it keeps some.
 put() {
-	case $7 in =*) ;; *) load "$D.spec" "$7" ;; esac && load "$D.in" "$8" && load "$D.i1" "$9" && load "$D.script" "${10}" &&
+	load "$D.spec" "$7" && load "$D.in" "$8" && load "$D.i1" "$9" && load "$D.script" "${10}" &&
 		printf '%49152s' x >"$D.room" && printf '%16384s' x >"$D.room"
 }
 # clean: ends the shell that it is called in.
@@ -33,10 +33,10 @@ clean() {
 supervise() {
 	c=
 	kill -0 -$$ || ! command -v setsid >/dev/null || c=setsid # but where the request is a group of its own
-	set -- "$D" "$1" "$2" "$c" "$lack" "$spec"
-	if [ "$BASH_VERSION" ]; then # which says only where it reads a file that a signal ended a command
+	set -- "$D" "$1" "$2" "$c" "$lack"
+	if [ "$BASH_VERSION" ] && command -v declare >/dev/null; then # it says only where it reads a file that a signal ended a command
 		{
-			declare -f
+			declare -f now look self lock hunt kall keep
 			printf %s "$sup"
 		} >"$D.sup"
 		sh "$D.sup" "$@" </dev/null >/dev/null 2>"$D.msg"
@@ -46,12 +46,13 @@ supervise() {
 	:
 }
 if lock "$D"; then
+	command exec 7<"$D"
 	if put "$@" || { (clean "$@"); put "$@"; }; then
 		trap : HUP INT QUIT PIPE ALRM TERM USR1 USR2 # sent to the command's group
 		if [ "${12}" ]; then
 			(clean "$@") >/dev/null &
 		fi
-		sup=$3 spec=${7#=}
+		sup=$3
 		if [ "${11}" ]; then
 			(supervise "${11}" "$4") >/dev/null # the keeper kills it to end the wait
 		else
@@ -74,5 +75,5 @@ tell
 echo "lacks$lack"
 out 1 0 "$5"
 out 2 0 "$6"
-wait # for what cleans, which would be left to a process that may not look after it
+[ "${11}" ] || wait # for what cleans, which would be left to a process that may not look after it
 echo .

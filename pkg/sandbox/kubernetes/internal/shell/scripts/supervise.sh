@@ -1,4 +1,4 @@
-# The supervisor of one command: SUPERVISOR COMMAND KEEPER WAIT SETSID LACKS SPEC. Its stderr is the file msg, into which the shell writes
+# The supervisor of one command: SUPERVISOR COMMAND KEEPER WAIT SETSID LACKS. Its stderr is the file msg, into which the shell writes
 # that the command was killed by a signal.
 
 # enter: makes the workspace $W with the first command, and goes to the directory $d in it.
@@ -61,10 +61,14 @@ all() {
 	ps=" $* "
 }
 
-# more: whether there is a process that was not there when $ps was made.
+# more: whether a process that was not there when $ps was made has one of the pipes, or is another user's, of which that cannot be seen.
 more() {
 	for p in /proc/[0-9]*; do
-		case $ps in *" $p "*) ;; *) return 0 ;; esac
+		case $ps in *" $p "*) continue ;; esac
+		[ -O "$p" ] || [ ! -e "$p" ] || return 0
+		for f in "$p"/fd/*; do
+			[ ! "$f" -ef /proc/self/fd/5 ] && [ ! "$f" -ef /proc/self/fd/7 ] || return 0
+		done
 	done
 	return 1
 }
@@ -96,11 +100,7 @@ S=${D%/x/*}
 trap : HUP INT QUIT PIPE ALRM TERM USR1 USR2
 look self
 V=$me K=$pp
-if [ -e "$D.spec" ]; then
-	. "$D.spec"
-else
-	eval "$6"
-fi
+. "$D.spec"
 ulimit -S -m "$N" 2>/dev/null
 i=/dev/null
 [ -e "$D.in" ] && i=$D.in
@@ -159,6 +159,7 @@ lock "$D.k" || {
 		exit 0
 	}
 }
+: >"$D.main" # its number may become another's
 [ -s "$D.why" ] && kall
 ulimit -c 0
 [ "$L" = 0 ] || ulimit -S -f "$L"
