@@ -22,11 +22,8 @@ func (h *harness) build(ctx context.Context) error {
 	return nil
 }
 
-// forkExec is what fork and exec take where the budgets that are no ratios were set. Beside what they take here, those can be
-// judged on any machine.
-const forkExec = 920 * time.Microsecond
-
-// hello measures the first example from start to exit.
+// hello measures the first example from start to exit. It is mostly processes that start, so what one costs stands beside it: by
+// that runs on different machines compare. The budget is in milliseconds and knows no machine.
 func hello(ctx context.Context, h *harness) ([]table.Row, error) {
 	const budget = 60 * time.Millisecond
 	out := filepath.Join(h.dir, "hello")
@@ -37,7 +34,7 @@ func hello(ctx context.Context, h *harness) ([]table.Row, error) {
 	}
 	return []table.Row{
 		{Name: "hello.yaml, whole process", Got: table.Millis(got), Other: "-", Ratio: "-", Budget: "60 ms", Over: got > budget},
-		against("the same beside fork and exec", got, other, float64(budget)/float64(forkExec), []string{truePath}),
+		against("the same beside fork and exec", got, other, 0, []string{truePath}),
 	}, nil
 }
 
