@@ -44,14 +44,14 @@
 //	x/ID       a command: the supervisor's process, when that was started, its parent, the command's limits; empty until it is up
 //	x/ID.spec  variables, environment and arguments, as a script for the supervisor
 //	  .script  Command.Script
-//	  .in      stdin, if it came whole; i1, i2...: parts of it; eof: the number of the last; fed: of the last that was read; p0: its pipe
+//	  .in      stdin, if it came whole; i1, i2...: parts of it; eofN: N is the last; fed: of the last that was read; p0: its pipe
 //	  .main    the main process
 //	  .k       exists once it is settled who copies the output; up: the keeper does, its process and when that was started
-//	  .1 .2    what came out of stdout and stderr; z: their sizes, where the supervisor copied them
+//	  .1 .2    what came out of stdout and stderr
 //	  .why     the first reason to kill it: timeout, output, disk, kill; stop: the end of its grace
 //	  .rc      for the keeper: how the main process ended: STATUS SIGNAL HUNDREDTHS OOM
-//	  .end     STATUS SIGNAL WHY HUNDREDTHS OOM: how the command did
-//	  .room    is given up for why, rc and end where a disk is full
+//	  .end     STATUS SIGNAL WHY HUNDREDTHS OOM SIZE1 SIZE2: how the command did; sizes of .1 and .2 where the supervisor made them
+//	  .room    is given up for why, up, rc and end where a disk is full, and so are spec and rc when they have been read
 //
 // Files of commands that are over, but for x/ID, go with a later start. A command's output lies there until then.
 //

@@ -34,9 +34,9 @@ func TestHostile(t *testing.T) {
 		"everything killed":    {"kill -9 -1; " + forever, func(r sandbox.Result) bool { return r.Signal == 9 }},
 		"files removed":        {`rm -f $d $d.*; ` + forever, func(r sandbox.Result) bool { return r.Exit != 0 }},
 		"state folder removed": {`rm -rf /tmp/.sbxrun; ` + forever, func(r sandbox.Result) bool { return r.Exit != 0 }},
-		"end forged":           {`echo "0 0 - 99999999999 0 ." > $d.end; ` + forever, func(r sandbox.Result) bool { return r.Duration < time.Minute }},
+		"end forged":           {`echo "0 0 - 99999999999 0 - - ." > $d.end; ` + forever, func(r sandbox.Result) bool { return r.Duration < time.Minute }},
 		"end nonsense":         {`head -c 1000000 /dev/zero | tr '\0' x > $d.end; ` + forever, func(r sandbox.Result) bool { return r.Exit == 137 }},
-		"end many lines":       {`yes "sbx1 9 9 end 0 0 - 0 0 ." | head -c 100000 > $d.end; ` + forever, func(r sandbox.Result) bool { return r.Exit == 137 }},
+		"end many lines":       {`yes "sbx1 9 9 end 0 0 - 0 0 - - ." | head -c 100000 > $d.end; ` + forever, func(r sandbox.Result) bool { return r.Exit == 137 }},
 		"output endless":       {`rm $d.1; ln -s /dev/zero $d.1; ` + forever, func(r sandbox.Result) bool { return r.Exit != 0 }},
 		"output a folder":      {`rm $d.1; mkdir $d.1; exit 3`, func(r sandbox.Result) bool { return r.Exit == 3 }},
 		"output cut":           {`echo something; sleep 0.5; : > $d.1; exit 3`, func(r sandbox.Result) bool { return r.Exit == 3 }},
@@ -77,7 +77,7 @@ func TestNothingOutlastsKill(t *testing.T) {
 		"runs for ever":   {sandbox.Command{Argv: []string{"x"}, Grace: time.Second}, running, sandbox.Result{Exit: 137, Signal: 9, Stopped: true}},
 		"writes for ever": {sandbox.Command{Argv: []string{"x"}, OutputLimit: 1}, running, sandbox.Result{Exit: 137, Signal: 9, Limit: sandbox.LimitOutput}},
 		"says for ever that there is more": {sandbox.Command{Argv: []string{"x"}}, func(string) string {
-			return "end 0 0 - 1 0 .\n1 0\n" + base64.StdEncoding.EncodeToString(make([]byte, 2<<20)) + "\n.\n"
+			return "end 0 0 - 1 0 - - .\n1 0\n" + base64.StdEncoding.EncodeToString(make([]byte, 2<<20)) + "\n.\n"
 		}, sandbox.Result{}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -155,7 +155,7 @@ func TestSpoilt(t *testing.T) {
 		var started atomic.Bool
 		s := shell.New(shell.Options{ID: "spoilt", Transport: lying(func(string) string {
 			if started.CompareAndSwap(false, true) {
-				return "end 0 0 - 1 0 .\nlacks\n.\n"
+				return "end 0 0 - 1 0 - - .\nlacks\n.\n"
 			}
 			return ""
 		})})

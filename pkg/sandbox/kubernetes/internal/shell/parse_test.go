@@ -13,16 +13,16 @@ import (
 
 func TestParse(t *testing.T) {
 	b64 := base64.StdEncoding.EncodeToString
-	_, err := parse([]byte("sbx1 7 123 end 0 0 - 12 0 .\n1 2\n"+b64([]byte("out"))+"\n2 0\n"+b64([]byte("er"))+"\n"+b64([]byte("ror"))+"\nfed 3\n.\n"), "7")
+	_, err := parse([]byte("sbx1 7 123 end 0 0 - 12 0 - - .\n1 2\n"+b64([]byte("out"))+"\n2 0\n"+b64([]byte("er"))+"\n"+b64([]byte("ror"))+"\nfed 3\n.\n"), "7")
 	if err == nil { // a base64 that was encoded in two pieces is not what any program writes
 		t.Error("padding in the middle is accepted")
 	}
-	a, err := parse([]byte("sbx1 7 123 end 0 0 - 12 0 .\n1 2\n"+b64([]byte("out"))+"\n2 0\n"+b64([]byte("error!"))[:4]+"\n"+b64([]byte("error!"))[4:]+"\nfed 3\n.\n"), "7")
-	if err != nil || a.state != stateEnd || a.text != "0 0 - 12 0 ." || a.boot != "123" || a.parts[1].start != 2*block ||
+	a, err := parse([]byte("sbx1 7 123 end 0 0 - 12 0 - - .\n1 2\n"+b64([]byte("out"))+"\n2 0\n"+b64([]byte("error!"))[:4]+"\n"+b64([]byte("error!"))[4:]+"\nfed 3\n.\n"), "7")
+	if err != nil || a.state != stateEnd || a.text != "0 0 - 12 0 - - ." || a.boot != "123" || a.parts[1].start != 2*block ||
 		string(a.parts[1].data) != "out" || string(a.parts[2].data) != "error!" || fed(a) != 3 || a.size != 9 {
 		t.Errorf("%+v, %v", a, err)
 	}
-	a, err = parse([]byte("sbx1 7 123 end 0 0 - 12 0 .\n1= 7\ntwo\n.\n!\n2 0 2\n"+b64([]byte("x\nerr"))+"\n.\n"), "7")
+	a, err = parse([]byte("sbx1 7 123 end 0 0 - 12 0 - - .\n1= 7\ntwo\n.\n!\n2 0 2\n"+b64([]byte("x\nerr"))+"\n.\n"), "7")
 	if err != nil || string(a.parts[1].data) != "two\n.\n!" || a.parts[1].start != 0 || string(a.parts[2].data) != "x\nerr" || a.parts[2].start != -2 {
 		t.Errorf("%+v, %v", a, err)
 	}
@@ -42,11 +42,11 @@ func TestParse(t *testing.T) {
 }
 
 func TestParseEnd(t *testing.T) {
-	e, err := parseEnd("143 15 timeout+stop 250 1 .")
+	e, err := parseEnd("143 15 timeout+stop 250 1 - - .")
 	if err != nil || e != (ended{exit: 143, signal: 15, why: "timeout", stopped: true, hundredths: 250, oom: true}) {
 		t.Errorf("%+v, %v", e, err)
 	}
-	for _, text := range []string{"", "0 0 - 1 0", "0 0 - 1 0 . .", "256 0 - 1 0 .", "-1 0 - 1 0 .", "0 9 - 1 0 .", "x 0 - 1 0 .", "137 9 - 99999999999999999999 0 ."} {
+	for _, text := range []string{"", "0 0 - 1 0", "0 0 - 1 0 - - . .", "256 0 - 1 0 - - .", "-1 0 - 1 0 - - .", "0 9 - 1 0 - - .", "x 0 - 1 0 - - .", "137 9 - 99999999999999999999 0 - - ."} {
 		if e, err := parseEnd(text); err == nil {
 			t.Errorf("%q: accepted as %+v", text, e)
 		}
@@ -54,9 +54,9 @@ func TestParseEnd(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	f.Add([]byte("sbx1 7 123 end 0 0 - 12 0 .\n1 2\nYWJj\n2 0\nYWJj\nfed 3\n.\n"))
+	f.Add([]byte("sbx1 7 123 end 0 0 - 12 0 - - .\n1 2\nYWJj\n2 0\nYWJj\nfed 3\n.\n"))
 	f.Add([]byte("sbx1 7 0 run\n.\n"))
-	f.Add([]byte("sbx1 7 123 end 0 0 - 12 0 .\n1= 3\nabc\n2 0 2\nYWJj\n.\n"))
+	f.Add([]byte("sbx1 7 123 end 0 0 - 12 0 - - .\n1= 3\nabc\n2 0 2\nYWJj\n.\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		length := len(text)
 		a, err := parse(text, "7")

@@ -160,11 +160,11 @@ type ended struct {
 	oom          bool
 }
 
-// parseEnd reads "STATUS SIGNAL WHY HUNDREDTHS OOM .".
+// parseEnd reads "STATUS SIGNAL WHY HUNDREDTHS OOM SIZE1 SIZE2 .". The sizes are for the sandbox itself.
 func parseEnd(text string) (ended, error) {
 	f := strings.Fields(text)
 	bad := fmt.Errorf("%w: the record of its end is %q", errGarbled, text)
-	if len(f) != 6 || f[5] != "." {
+	if len(f) != 8 || f[7] != "." {
 		return ended{}, bad
 	}
 	var n [4]int64

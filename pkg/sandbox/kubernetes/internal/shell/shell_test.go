@@ -248,7 +248,26 @@ func TestNoRoom(t *testing.T) {
 		t.Run(sh, func(t *testing.T) {
 			t.Parallel()
 			small := func(argv []string) []string { return slices.Concat([]string{"env", "TMPDIR=/small"}, argv) }
-			s := shell.New(shell.Options{ID: "small", Transport: rewriting{newPod(t, sh), small}})
+			p := newPod(t, sh)
+			s := shell.New(shell.Options{ID: "small", Transport: rewriting{p, small}})
+			// What is left running does not keep the room of output that was fetched.
+			for range 20 {
+				argv := []string{"sh", "-c", "sleep 60 & head -c 30000 /dev/zero; head -c 30000 /dev/zero >&2"}
+				if err := run(t, s, sandbox.Command{Argv: argv}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for room := 60; room < 200; room += 20 { // from none for the command to enough for its output
+				var out, errs bytes.Buffer
+				fill := fmt.Sprintf("head -c %d /dev/zero >/small/fill 2>/dev/null; head -c 60000 /dev/zero | tee /dev/stderr", (1024-room)<<10)
+				res, err := s.Exec(t.Context(), sandbox.Command{Argv: []string{"sh", "-c", fill}}, &out, &errs)
+				if err != nil || res.Limit != sandbox.LimitDisk && (res.Exit != 0 || out.Len() != 60000 || errs.Len() != 60000) {
+					t.Errorf("with %d KB of room: %+v, %v, %d and %d bytes", room, res, err, out.Len(), errs.Len())
+				}
+				if _, err := p.Run(t.Context(), []string{"rm", "/small/fill"}); err != nil {
+					t.Fatal(err)
+				}
+			}
 			res, err := s.Exec(t.Context(), sandbox.Command{Argv: []string{"sh", "-c", "yes; exit 3"}}, nil, io.Discard)
 			if err != nil || res.Limit != sandbox.LimitDisk || res.Exit == 0 {
 				t.Errorf("output that is stored nowhere: %+v, %v, want the limit %q", res, err, sandbox.LimitDisk)

@@ -1,12 +1,13 @@
 # Read by what runs a command, and by its keeper.
 
-# note NAME TEXT: writes a file of the command, if need be with the room that was kept for that.
+# note NAME TEXT [FILES]: writes a file of the command, if need be with the room that was kept for that, and that of FILES, which
+# nobody reads any more.
 note() {
-	echo "$2" >"$D.$1"
-	[ -s "$D.$1" ] || {
-		: >"$D.room"
+	for f in none room $3; do
+		[ ! -s "$D.$f" ] || : >"$D.$f"
 		echo "$2" >"$D.$1"
-	}
+		[ ! -s "$D.$1" ] || return
+	done
 } 2>/dev/null
 
 # why REASON: the first one counts.
@@ -24,7 +25,7 @@ rel() {
 
 # fin STATUS...: records the end, and sees to what a stop has left.
 fin() {
-	note end "$* ."
+	note end "$* ." 'spec rc'
 	: >"$D.room"
 	if [ -s "$D.stop" ]; then
 		rel
@@ -40,10 +41,10 @@ fin() {
 	exit 0
 }
 
-# record STATUS SIGNAL HUNDREDTHS OOM: records the end of what has all its output in its files.
+# record STATUS SIGNAL HUNDREDTHS OOM SIZE1 SIZE2: records the end of what has all its output in its files.
 record() {
 	y=-
 	[ -s "$D.why" ] && read -r y <"$D.why"
 	[ -e "$D.stop" ] && y=$y+stop
-	fin "$1" "$2" "$y" "$3" "$4"
+	fin "$1" "$2" "$y" "$3" "$4" "$5" "$6"
 }

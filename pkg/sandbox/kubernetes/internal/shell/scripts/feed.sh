@@ -22,7 +22,7 @@ if [ -e "$D" ] && [ ! -s "$D.end" ]; then
 		}
 	fi
 	case $6 in @*) rm -f -- "${6#@}" ;; esac
-	[ "$5" = 1 ] && echo "$3" >"$D.eof"
+	[ "$5" = 1 ] && : >"$D.eof$3"
 	now
 	e=$((t + $4)) k=0
 	while [ ! -s "$D.end" ] && [ ! -e "$D.shut" ] && [ "$t" -lt "$e" ]; do

@@ -76,16 +76,14 @@ feed() {
 				: >"$D.shut"
 				exit 0
 			}
+			: >"$D.i$i" # which is room for what follows, where there is none
 			echo "$i" >"$D.fed"
 			rm -f "$D.i$i" &
 			wait $!
 			i=$((i + 1)) k=0
 			continue
 		fi
-		if [ -s "$D.eof" ]; then
-			read -r e <"$D.eof"
-			[ $i -gt "$e" ] && exit 0
-		fi
+		[ ! -e "$D.eof$((i - 1))" ] || exit 0
 		k=$((k + 1))
 		case $k in
 		?) nap 1 ;;
@@ -128,7 +126,7 @@ f=
 	exec 6>&-
 }
 look self
-echo "$me $bt" >"$D.up"
+note up "$me $bt" spec
 k=0
 until [ "$m" ] || [ -e "$D.rc" ]; do
 	now
@@ -145,7 +143,7 @@ until [ "$m" ] || [ -e "$D.rc" ]; do
 	case $st in
 	Z | X | '') # it has ended, or somebody killed it
 		[ -e "$D.rc" ] || {
-			note rc "137 9 $e 0"
+			note rc "137 9 $e 0" spec
 			kall
 		}
 		;;
@@ -179,4 +177,4 @@ if [ "$f" ]; then
 	[ -s "$D.cf" ] && read -r p <"$D.cf" && kill "$p"
 fi
 read -r rc g e o <"$D.rc"
-record "$rc" "$g" "$e" "$o"
+record "$rc" "$g" "$e" "$o" - -

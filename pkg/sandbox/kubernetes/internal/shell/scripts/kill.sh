@@ -2,7 +2,7 @@
 over "${2%%-*}"
 D=$S/x/$2 B=$3
 if lock "$D"; then
-	echo '143 15 -+stop 0 0 .' >"$D.end"
+	echo '143 15 -+stop 0 0 - - .' >"$D.end"
 else
 	if [ ! -s "$D.end" ]; then
 		now

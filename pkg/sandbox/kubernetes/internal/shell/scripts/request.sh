@@ -14,7 +14,7 @@ say() {
 	printf 'sbx1 %s %s %s\n' "$n" "${bt:-0}" "$*"
 }
 
-# tell: says the state of the command $D.
+# tell: says the state of the command $D. $x is the record of its end.
 tell() {
 	x=
 	if [ -s "$D.end" ]; then
@@ -54,10 +54,14 @@ load() {
 # a little text goes as it is.
 out() {
 	[ "$3" -gt 0 ] && [ -s "$D.$1" ] || return
-	z=
-	[ -s "$D.z" ] && read -r z z2 <"$D.z" && [ "$1" = 2 ] && z=$z2
-	[ "$z" = 2 ] && return
-	[ "$z" ] || [ -s "$D.up" ] || return # the supervisor is about to say it
+	z=${x% .}
+	[ "$1" = 2 ] || z=${z% *}
+	z=${z##* }
+	case $z in
+	2) return ;;
+	-) z= ;;
+	'') [ -s "$D.up" ] || return ;; # the supervisor is about to say it
+	esac
 	if [ "${z:-9999}" -lt 2000 ] && [ "$2" = 0 ]; then
 		o=
 		{

@@ -148,11 +148,12 @@ oom
 [ "$T" -gt 0 ] && [ $h0 -ge "$T" ] && why timeout
 exec 3>&- 4>&-
 lock "$D.k" || {
-	note rc "$rc $g $h0 $((o - O))"
+	exec 6>&- 9>&- # whose room is free again once the end is known
+	note rc "$rc $g $h0 $((o - O))" spec
 	kept
 	read -r p t <"$D.up" && kill -USR1 "$p" && {
 		j=0
-		until [ -s "$D.end" ] || [ $j -ge 100 ]; do
+		until [ -s "$D.end" ] || [ ! -e "$D.up" ] || [ $j -ge 100 ]; do # its files may be removed by the next command already
 			j=$((j + 1))
 			sleep .01 || sleep 1
 		done
@@ -166,7 +167,7 @@ ulimit -c 0
 copy 1 5 6
 z1=$z
 copy 2 7 9
-note z "$z1 $z"
+exec 6>&- 9>&-
 # What the command left running may write on, which nobody wants.
 if more; then
 	(
@@ -174,4 +175,4 @@ if more; then
 		{ read -r r && exec cat >/dev/null; } <&7 5<&- 7<&-
 	) &
 fi
-record "$rc" "$g" "$h0" "$((o - O))"
+record "$rc" "$g" "$h0" "$((o - O))" "$z1" "$z"
