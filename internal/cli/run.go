@@ -96,11 +96,13 @@ func (f *runFlags) check() error {
 	return f.provider.settle()
 }
 
-// run is one run from its arguments to its exit status. Until the run's folder is open nothing was started.
+// run is one run from its arguments to its exit status. Until the run's folder is open nothing of it was started.
 func (f *runFlags) run(ctx context.Context, std stdio, args []string) error {
 	if err := f.check(); err != nil {
 		return err
 	}
+	discard := f.provider.prepare()
+	defer discard()
 	plans, err := f.plan.build(ctx, args, &f.provider)
 	if err != nil {
 		return err

@@ -31,6 +31,7 @@ const collectLimit = 5 * time.Minute
 type providerFlags struct {
 	where
 	allowNoIsolation bool
+	ahead            *local.Ahead
 }
 
 // addRun adds the flags that only a run has.
@@ -64,6 +65,15 @@ func (f *providerFlags) jobs() int {
 	return runtime.NumCPU()
 }
 
+// prepare begins what open would wait for, while the recipes are read; end it with discard.
+func (f *providerFlags) prepare() (discard func()) {
+	if f.provider != localName {
+		return func() {}
+	}
+	f.ahead = local.StartAhead()
+	return f.ahead.Close
+}
+
 // open makes the provider of a run, whose sandboxes are held for as long as hold, zero for a moment only.
 func (f *providerFlags) open(ctx context.Context, run sandbox.Run, hold time.Duration) (sandbox.Provider, error) {
 	if f.provider == kubernetesName {
@@ -75,7 +85,7 @@ func (f *providerFlags) open(ctx context.Context, run sandbox.Run, hold time.Dur
 		}
 		return p, nil
 	}
-	return local.Open(ctx, local.Options{Run: run, AllowNoIsolation: f.allowNoIsolation})
+	return local.Open(ctx, local.Options{Run: run, AllowNoIsolation: f.allowNoIsolation, Ahead: f.ahead})
 }
 
 // cluster is what the flags say of the cluster and of the way to its sandboxes.

@@ -13,7 +13,8 @@
 // A spawner that is killed takes its sandboxes with it, but not the run: the next Acquire starts another one.
 //
 // The spawner is this very program, started again as /proc/self/exe; importing this package is all that a binary, or a
-// test, needs for that. It takes over in a package initialiser, before main and before much else was initialised.
+// test, needs for that. It takes over in a package initialiser, before main and before much else was initialised. That is a
+// third of the time of a short run, so whoever still has to find out what to run has it start Ahead.
 //
 // # Why a spawner that clones
 //

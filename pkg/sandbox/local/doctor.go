@@ -15,6 +15,7 @@ import (
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/cgroup"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/hostfs"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/scope"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/seccomp"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/spawner"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/userns"
@@ -112,7 +113,7 @@ func user(root bool) sandbox.Finding {
 }
 
 func limits(ctx context.Context) sandbox.Finding {
-	m := cgroup.Detect(ctx, cgroup.Options{RunID: "doctor"})
+	m := cgroup.Detect(ctx, cgroup.Options{RunID: "doctor", Scope: scope.Start})
 	defer m.Close()
 	f := sandbox.Finding{Name: "control groups", State: sandbox.OK, Detail: string(m.Mode)}
 	var missing []string

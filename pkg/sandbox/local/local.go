@@ -13,8 +13,7 @@ import (
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/cgroup"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/hostfs"
-	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/spawner"
-	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/userns"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/scope"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/wire"
 )
 
@@ -23,6 +22,8 @@ type Options struct {
 	sandbox.Run
 	// AllowNoIsolation lets specs ask for sandbox.IsolationNone, which isolates nothing.
 	AllowNoIsolation bool
+	// Ahead is used for the first sandbox, if not nil. Who started it closes it.
+	Ahead *Ahead
 }
 
 // Provider makes sandboxes of namespaces of the Linux kernel.
@@ -46,7 +47,7 @@ type held interface {
 	Release(ctx context.Context) error
 }
 
-// Open makes a provider. It starts no process; the first Acquire does, or Warm.
+// Open makes a provider. It starts no process; the first Acquire does, or StartAhead.
 func Open(ctx context.Context, opts Options) (*Provider, error) {
 	fail := func(kind sandbox.Kind, err error) (*Provider, error) {
 		return nil, &sandbox.Error{Op: "open", Kind: kind, Err: err}
@@ -86,22 +87,15 @@ func (p *Provider) start(ctx context.Context) (*client, error) {
 		}
 		p.spawner = nil
 	}
-	root := os.Geteuid() == 0
-	if root && !isPrivileged() {
-		return nil, &sandbox.Error{Op: "acquire", Kind: sandbox.KindUnsupported, Err: errors.New(
-			"this root has no CAP_SYS_ADMIN (a container's, probably), and a sandbox would run as root of the host: run sbxrun as an ordinary user, or give the container --cap-add SYS_ADMIN")}
+	proc, err := p.opts.Ahead.take()
+	if proc == nil && err == nil {
+		proc, err = startSpawner()
 	}
-	forking.Lock()
-	proc, err := spawner.Start(root)
-	forking.Unlock()
 	if err != nil {
-		if !root {
-			err = userns.Explain(userns.StepClone, err)
-		}
-		return nil, &sandbox.Error{Op: "acquire", Kind: sandbox.KindUnsupported, Err: err}
+		return nil, err
 	}
 	c := newClient(proc)
-	cgroups := cgroup.Detect(ctx, cgroup.Options{PID: proc.PID, RunID: p.opts.ID})
+	cgroups := cgroup.Detect(ctx, cgroup.Options{PID: proc.PID, RunID: p.opts.ID, Scope: scope.Start})
 	giveUp := func() {
 		proc.Kill()
 		<-proc.Done()

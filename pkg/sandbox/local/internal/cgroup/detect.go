@@ -18,11 +18,14 @@ type Options struct {
 	// PID is the process that will put others into groups; it may be moved, together with others of its group, into
 	// a leaf of its group, or into a scope of systemd. Zero: this process.
 	PID int
+	// Scope starts a systemd scope of that name, whose group is delegated to this user, and puts the process into it. nil:
+	// there is no systemd to ask.
+	Scope func(ctx context.Context, name string, pid int) error
 }
 
 // Detect looks for a place for groups: a v2 hierarchy with memory and pids that may be written, else the v1 hierarchies,
 // else a scope that the user's systemd delegates. It never fails: where there is no place Mode is ModeNone and Reason
-// says why. It must run as the real user, outside of user namespaces, for systemd to know the caller.
+// says why.
 func Detect(ctx context.Context, o Options) *Manager {
 	if o.PID == 0 {
 		o.PID = os.Getpid()
@@ -85,4 +88,22 @@ func writable(dir string) error {
 		}
 	}
 	return nil
+}
+
+// useSystemd divides the group of a scope of systemd's.
+func (m *Manager) useSystemd(ctx context.Context, v2 *hierarchy, o Options) error {
+	if o.Scope == nil {
+		return errors.New("not asked")
+	}
+	if v2 == nil {
+		return errors.New("needs the v2 hierarchy")
+	}
+	if err := o.Scope(ctx, prefix+o.RunID+".scope", o.PID); err != nil {
+		return err
+	}
+	h, _, err := hierarchies(o.PID)
+	if err != nil || h == nil {
+		return errors.Join(errors.New("the scope's group cannot be seen"), err)
+	}
+	return m.tryV2(*h, h.own, true) // not every version of systemd marks what it delegates
 }

@@ -191,6 +191,9 @@ func run() int {
 		return 1
 	}
 	s, err := newServer(conn)
+	if errors.Is(err, io.EOF) {
+		return 0
+	}
 	if err == nil {
 		err = rawclone.Slim()
 	}

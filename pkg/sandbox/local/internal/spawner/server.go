@@ -46,6 +46,7 @@ type server struct {
 	starting sync.Map // channels of commands that were asked for, by sequence number: closed once they run
 }
 
+// newServer waits for the first message. The error is io.EOF if there is none, since sbxrun needs no spawner or has ended.
 func newServer(conn *wire.Conn) (*server, error) {
 	runtime.GOMAXPROCS(1) // a clone copies what other threads do meanwhile; with one there is nothing
 	// A signal meant for sbxrun's process group cannot come here, a session of its own; one that does is no reason
@@ -53,21 +54,18 @@ func newServer(conn *wire.Conn) (*server, error) {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 
 	s := &server{conn: conn, boxes: map[string]*box{}, waker: time.NewTimer(0)}
+	var err error
+	if s.host, err = lookAtHost(); err != nil {
+		return nil, err
+	}
 	var req wire.Request
 	if _, err := conn.Receive(&req); err != nil {
-		if errors.Is(err, io.EOF) {
-			return nil, errors.New("sbxrun ended before it said hello")
-		}
 		return nil, err
 	}
 	if req.Hello == nil {
 		return nil, errors.New("the first message was no hello")
 	}
 	s.hello = *req.Hello
-	var err error
-	if s.host, err = lookAtHost(); err != nil {
-		return nil, err
-	}
 	if s.walls, err = newWalls(!s.hello.Cgroups.Enforces("memory")); err != nil {
 		return nil, err
 	}

@@ -1,4 +1,6 @@
-package cgroup
+// Package scope asks the systemd of a user for a control group. It is apart from package cgroup since D-Bus is much to
+// initialise: the spawner uses that one, and is started for each run.
+package scope
 
 import (
 	"context"
@@ -12,29 +14,21 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// systemdTimeout bounds the talk with the user's systemd, which takes some ten milliseconds.
-const systemdTimeout = 5 * time.Second
+// timeout bounds the talk with the user's systemd, which takes some ten milliseconds.
+const timeout = 5 * time.Second
 
-// useSystemd asks the user's systemd for a scope that it delegates, with the process in it, and divides that. The scope
-// ends with its last process. See org.freedesktop.systemd1(5) and systemd's "Control Group APIs and Delegation".
-func (m *Manager) useSystemd(ctx context.Context, v2 *hierarchy, o Options) error {
-	if v2 == nil {
-		return errors.New("needs the v2 hierarchy")
-	}
+// Start has the user's systemd start the transient scope name, such as "x.scope", with a process in it, and delegate its
+// control group to the user. The scope ends with its last process. It must be called as the real user, outside of user
+// namespaces, for systemd to know the caller. See org.freedesktop.systemd1(5) and systemd's "Control Group APIs and
+// Delegation".
+func Start(ctx context.Context, name string, pid int) error {
 	bus := userBus()
 	if bus == "" {
 		return errors.New("no user bus (XDG_RUNTIME_DIR is not set, or nobody listens there)")
 	}
-	ctx, cancel := context.WithTimeout(ctx, systemdTimeout)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	if err := startScope(ctx, "unix:path="+dbus.EscapeBusAddressValue(bus), prefix+o.RunID+".scope", o.PID); err != nil {
-		return err
-	}
-	h, _, err := hierarchies(o.PID)
-	if err != nil || h == nil {
-		return errors.Join(errors.New("the scope's group cannot be seen"), err)
-	}
-	return m.tryV2(*h, h.own, true) // not every version of systemd marks what it delegates
+	return start(ctx, "unix:path="+dbus.EscapeBusAddressValue(bus), name, pid)
 }
 
 // userBus returns the path of the socket of the user's bus, empty where there is none.
@@ -60,8 +54,8 @@ type auxUnit struct {
 	Properties []property
 }
 
-// startScope starts a transient scope around a process and waits until systemd has moved the process.
-func startScope(ctx context.Context, address, name string, pid int) error {
+// start starts a transient scope around a process and waits until systemd has moved the process.
+func start(ctx context.Context, address, name string, pid int) error {
 	conn, err := dbus.Connect(address, dbus.WithContext(ctx))
 	if err != nil {
 		return fmt.Errorf("connect to %s: %w", address, err)
