@@ -50,7 +50,7 @@
 //	  .1 .2    what came out of stdout and stderr
 //	  .why     the first reason to kill it: timeout, output, disk, kill; stop: the end of its grace
 //	  .rc      for the keeper: how the main process ended: STATUS SIGNAL HUNDREDTHS OOM
-//	  .end     STATUS SIGNAL WHY HUNDREDTHS OOM SIZE1 SIZE2: how the command did; sizes of .1 and .2 where the supervisor made them
+//	  .end     STATUS SIGNAL WHY HUNDREDTHS OOM SIZE1 SIZE2: how the command did; the sizes of .1 and .2 where the supervisor made them, else -
 //	  .room    is given up for why, up, rc and end where a disk is full, and so are spec and rc when they have been read
 //
 // Files of commands that are over, but for x/ID, go with a later start. A command's output lies there until then.

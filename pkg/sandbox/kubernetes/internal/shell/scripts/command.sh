@@ -3,11 +3,12 @@
 # note NAME TEXT [FILES]: writes a file of the command, if need be with the room that was kept for that, and that of FILES, which
 # nobody reads any more.
 note() {
-	for f in none room $3; do
-		[ ! -s "$D.$f" ] || : >"$D.$f"
+	for nf in none room $3; do
+		[ ! -s "$D.$nf" ] || : >"$D.$nf"
 		echo "$2" >"$D.$1"
-		[ ! -s "$D.$1" ] || return
+		[ ! -s "$D.$1" ] || return 0
 	done
+	return 1
 } 2>/dev/null
 
 # why REASON: the first one counts.

@@ -22,7 +22,11 @@ if [ -e "$D" ] && [ ! -s "$D.end" ]; then
 		}
 	fi
 	case $6 in @*) rm -f -- "${6#@}" ;; esac
-	[ "$5" = 1 ] && : >"$D.eof$3"
+	[ "$5" != 1 ] || true >"$D.eof$3" || {
+		say fail "the end of stdin could not be put into $D: is there room?"
+		echo .
+		exit
+	}
 	now
 	e=$((t + $4)) k=0
 	while [ ! -s "$D.end" ] && [ ! -e "$D.shut" ] && [ "$t" -lt "$e" ]; do

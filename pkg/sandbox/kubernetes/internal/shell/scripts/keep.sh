@@ -10,9 +10,10 @@ copy() {
 	exec cat <&5 >"$D.$1" 5<&- 7<&-
 }
 
-# tend: $n is how many of the copies $c1 and $c2 have ended, $q empty if one of the others is at work. One that has failed met a limit.
+# tend: $n is how many of the copies $c1 and $c2 have ended, $idle empty if one of the others is at work. One that has failed met a
+# limit. Once a signal has ended a wait, bash may have lost how one ended, and would wait for it for ever.
 tend() {
-	n=0 q=1
+	n=0 idle=1
 	for s in 1 2; do
 		eval "c=\$c$s"
 		[ "$c" ] && look "$c" || st=
@@ -21,13 +22,17 @@ tend() {
 		Z | X | '')
 			n=$((n + 1))
 			[ "$c" ] || continue
-			wait "$c"
-			r=$?
+			if [ "$BASH_VERSION" ] && [ "$late" ] && [ ! "$st" ]; then
+				r=127
+			else
+				wait "$c"
+				r=$?
+			fi
 			eval "c$s="
 			case $r in
 			0) ;;
 			137) drain $s ;;
-			-1 | 127) # bash has lost it, since a signal ended another wait
+			-1 | 127)
 				echo room >"$D.x"
 				[ -s "$D.x" ] || why disk
 				;;
@@ -37,7 +42,7 @@ tend() {
 				;;
 			esac
 			;;
-		*) q= ;;
+		*) idle= ;;
 		esac
 	done
 }
@@ -101,7 +106,8 @@ ulimit -S -m "$N"
 command exec 5<"/proc/$V/fd/5" 7<"/proc/$V/fd/7" || exit
 lock "$D.k" || exit
 m= y=
-trap 'm=1; kill ${y:+$!}' USR1 # the command has ended
+late=
+trap 'm=1 late=1; kill ${y:+$!}' USR1 # the command has ended
 # For both directions first: for one it would wait.
 [ "$F" = - ] || exec 8<>"$D.p0" 6>"$D.p0" 8<&-
 # Each closes what is not its own with exec: a shell keeps a copy of what it closes for one command only, and a writer that
@@ -116,13 +122,13 @@ c1=$!
 	copy 2
 } &
 c2=$!
-f=
+c3=
 [ "$F" = - ] || {
 	{
 		exec 5<&- 7<&-
 		feed
 	} &
-	f=$!
+	c3=$!
 	exec 6>&-
 }
 look self
@@ -159,6 +165,10 @@ until [ "$m" ] || [ -e "$D.rc" ]; do
 	nap $z
 done
 [ -s "$D.why" ] && kall
+if [ "$c3" ]; then
+	kill $c3
+	[ -s "$D.cf" ] && read -r p <"$D.cf" && kill "$p"
+fi
 # What it wrote has to be in the files, though others hold the pipes.
 k=0 i=0
 while
@@ -166,15 +176,11 @@ while
 	[ $n -lt 2 ] && [ $k -lt 3 ] && [ $i -lt 500 ]
 do
 	k=$((k + 1)) i=$((i + 1))
-	[ "$q" ] || k=0
+	[ "$idle" ] || k=0
 	m=
 	nap 1
 done
 [ "$c1" ] && kill -9 $c1 && drain 1
 [ "$c2" ] && kill -9 $c2 && drain 2
-if [ "$f" ]; then
-	kill $f
-	[ -s "$D.cf" ] && read -r p <"$D.cf" && kill "$p"
-fi
 read -r rc g e o <"$D.rc"
 record "$rc" "$g" "$e" "$o" - -

@@ -148,10 +148,10 @@ oom
 [ "$T" -gt 0 ] && [ $h0 -ge "$T" ] && why timeout
 exec 3>&- 4>&-
 lock "$D.k" || {
-	exec 6>&- 9>&- # whose room is free again once the end is known
 	note rc "$rc $g $h0 $((o - O))" spec
 	kept
 	read -r p t <"$D.up" && kill -USR1 "$p" && {
+		exec 6>&- 9>&- # whose room the next command may need
 		j=0
 		until [ -s "$D.end" ] || [ ! -e "$D.up" ] || [ $j -ge 100 ]; do # its files may be removed by the next command already
 			j=$((j + 1))
@@ -159,6 +159,7 @@ lock "$D.k" || {
 		done
 		exit 0
 	}
+	[ ! -s "$D.end" ] && [ -e "$D.rc" ] || exit 0 # it was faster, and its files may be gone
 }
 : >"$D.main" # its number may become another's
 [ -s "$D.why" ] && kall

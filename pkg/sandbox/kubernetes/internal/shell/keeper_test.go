@@ -1,0 +1,85 @@
+package shell_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sbxrun/sbxrun/pkg/sandbox"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/shell"
+)
+
+// With the command its keeper ends, and all that the keeper has started, however the command ended and whatever of its stdin
+// was left.
+func TestKeeperLeavesNobody(t *testing.T) {
+	t.Parallel()
+	for _, sh := range shells {
+		t.Run(sh, func(t *testing.T) {
+			t.Parallel()
+			s := shell.New(shell.Options{ID: "keeper", Transport: newPod(t, sh)})
+			const alive = "grep -l '^State:.[^Z]' /proc/[0-9]*/status 2>/dev/null | wc -l"
+			before := dump(t, s, alive)
+			for _, script := range []string{"head -c 1", "sleep 0.5; exit 3", "sleep 100", "head -c 100000 /dev/zero; sleep 100"} {
+				stdin, end := io.Pipe() // that has no end
+				go func() { _, _ = end.Write([]byte("word\n")) }()
+				_, err := s.Exec(t.Context(), sandbox.Command{
+					Argv: []string{"sh", "-c", script}, Stdin: stdin, Timeout: 2 * time.Second, OutputLimit: 1000,
+				}, io.Discard, nil)
+				if err != nil {
+					t.Errorf("%s: %v", script, err)
+				}
+				_ = end.Close()
+			}
+			after := ""
+			for range 20 {
+				if after = dump(t, s, alive); after == before {
+					return
+				}
+				time.Sleep(200 * time.Millisecond)
+			}
+			t.Errorf("%s processes before, %s afterwards", strings.TrimSpace(before), after)
+		})
+	}
+}
+
+// A keeper that was killed when it had just settled that it copies the output leaves that to the supervisor.
+func TestKeeperKilledEarly(t *testing.T) {
+	t.Parallel()
+	for _, sh := range shells {
+		t.Run(sh, func(t *testing.T) {
+			t.Parallel()
+			s := shell.New(shell.Options{ID: "keeper", Transport: unwatched{newPod(t, sh)}})
+			var out, errs bytes.Buffer
+			script := mine + "touch $d.k; echo out; echo err >&2; exit 3"
+			res, err := s.Exec(t.Context(), sandbox.Command{Argv: []string{"sh", "-c", script}}, &out, &errs)
+			if err != nil || res.Exit != 3 || res.Signal != 0 || res.Limit != "" || out.String() != "out\n" || errs.String() != "err\n" {
+				t.Errorf("%+v, %v, %q, %q", res, err, out.String(), errs.String())
+			}
+		})
+	}
+}
+
+// One stream has ended and the other has not when the command does, again and again: bash loses how a process ended where a
+// signal interrupts its wait.
+func TestKeeperOfOneStream(t *testing.T) {
+	t.Parallel()
+	for _, sh := range shells {
+		t.Run(sh, func(t *testing.T) {
+			t.Parallel()
+			s := shell.New(shell.Options{ID: "keeper", Transport: newPod(t, sh)})
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+			defer cancel()
+			for range 10 {
+				var out bytes.Buffer
+				argv := []string{"sh", "-c", "sleep 60 2>/dev/null & echo hi; sleep .1"}
+				res, err := s.Exec(ctx, sandbox.Command{Argv: argv, Timeout: 2 * time.Second}, &out, io.Discard)
+				if err != nil || res.Exit != 0 || out.String() != "hi\n" {
+					t.Fatalf("%+v, %v, %q", res, err, out.String())
+				}
+			}
+		})
+	}
+}
