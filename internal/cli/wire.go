@@ -65,9 +65,10 @@ func (f *providerFlags) jobs() int {
 	return runtime.NumCPU()
 }
 
-// prepare begins what open would wait for, while the recipes are read; end it with discard.
+// prepare begins what open would wait for, while the recipes are read; end it with discard. With a flag that is for recipes
+// without isolation they may need nothing of it.
 func (f *providerFlags) prepare() (discard func()) {
-	if f.provider != localName {
+	if f.provider != localName || f.allowNoIsolation {
 		return func() {}
 	}
 	f.ahead = local.StartAhead()

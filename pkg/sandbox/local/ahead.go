@@ -31,7 +31,7 @@ func StartAhead() *Ahead {
 	return a
 }
 
-// take returns the spawner, nil if there is none to take. Its error is that of startSpawner.
+// take returns the spawner, nil if there is none to take or it has ended. Its error is that of startSpawner.
 func (a *Ahead) take() (*spawner.Process, error) {
 	if a == nil {
 		return nil, nil
@@ -43,7 +43,15 @@ func (a *Ahead) take() (*spawner.Process, error) {
 	}
 	a.over = true
 	<-a.done
-	return a.proc, a.err
+	if a.proc == nil {
+		return nil, a.err
+	}
+	select {
+	case <-a.proc.Done():
+		return nil, a.proc.Conn.Close()
+	default:
+		return a.proc, nil
+	}
 }
 
 // Close ends the spawner if no provider has taken it. It may be called twice, and on nil.

@@ -56,7 +56,7 @@ func (p *Provider) acquireBox(ctx context.Context, c *client, id string, spec sa
 	a := <-ch // it takes milliseconds: nothing is left behind
 	reply, fds, err := a.result()
 	if err != nil {
-		return nil, wrap(ctx, "acquire", id, p.explain(err))
+		return nil, wrap(ctx, "acquire", id, explain(err))
 	}
 	s := &Sandbox{p: p, host: reply.Created.Host, files: files{
 		id: id, client: c, spec: spec, released: make(chan struct{}),
@@ -74,7 +74,7 @@ func (p *Provider) acquireBox(ctx context.Context, c *client, id string, spec sa
 
 // explain turns a refusal of the kernel, which an ordinary user's machine may have for many reasons, into one that names
 // the reason and the remedy.
-func (p *Provider) explain(err error) error {
+func explain(err error) error {
 	var e *wire.Error
 	if os.Geteuid() == 0 || !errors.As(err, &e) || e.Kind != sandbox.KindInternal {
 		return err

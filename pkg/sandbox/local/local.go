@@ -47,7 +47,7 @@ type held interface {
 	Release(ctx context.Context) error
 }
 
-// Open makes a provider. It starts no process; the first Acquire does, or StartAhead.
+// Open makes a provider. It starts no process; what first needs the spawner does, or StartAhead.
 func Open(ctx context.Context, opts Options) (*Provider, error) {
 	fail := func(kind sandbox.Kind, err error) (*Provider, error) {
 		return nil, &sandbox.Error{Op: "open", Kind: kind, Err: err}
@@ -121,7 +121,7 @@ func (p *Provider) start(ctx context.Context) (*client, error) {
 	}
 	if _, _, err := c.call(ctx, wire.Request{Hello: hello}); err != nil {
 		giveUp()
-		return nil, wrap(ctx, "acquire", "", err)
+		return nil, wrap(ctx, "acquire", "", explain(err))
 	}
 	p.spawner, p.cgroups = c, cgroups
 	return c, nil

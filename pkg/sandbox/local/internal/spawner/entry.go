@@ -40,6 +40,7 @@ func init() {
 type Process struct {
 	Conn *wire.Conn
 	PID  int
+	proc *os.Process
 	done chan struct{}
 	err  error
 }
@@ -85,7 +86,7 @@ func Start(privileged bool) (*Process, error) {
 		ours.Close()
 		return nil, err
 	}
-	p := &Process{PID: cmd.Process.Pid, done: make(chan struct{})}
+	p := &Process{PID: cmd.Process.Pid, proc: cmd.Process, done: make(chan struct{})}
 	go func() {
 		p.err = cmd.Wait()
 		close(p.done)
@@ -176,52 +177,66 @@ func (p *Process) Killed() bool {
 }
 
 // Kill ends the spawner without cleaning up. Its sandboxes end with it, their control groups stay.
-func (p *Process) Kill() { syscall.Kill(p.PID, syscall.SIGKILL) }
+func (p *Process) Kill() { _ = p.proc.Kill() } // whose error is that it has ended
 
 // run is the main function of a spawner.
 func run() int {
 	debug.SetGCPercent(200)
-	if err := harden(); err != nil {
-		fmt.Fprintln(os.Stderr, "sbxrun: spawner:", err)
-		return 1
-	}
-	conn, err := wire.NewConn(os.NewFile(socketFD, "socket"))
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "sbxrun: spawner:", err)
-		return 1
-	}
-	s, err := newServer(conn)
-	if errors.Is(err, io.EOF) {
-		return 0
-	}
-	if err == nil {
-		err = rawclone.Slim()
-	}
-	if err == nil {
-		// The goroutine that runs inits is bound to the first thread: each message would be a switch to it and back.
-		done := make(chan error)
-		go func() { done <- s.serve() }()
-		err = <-done
-	}
-	if err != nil {
+	// The goroutine that runs inits is bound to the first thread: each message would be a switch to it and back.
+	done := make(chan error)
+	go func() { done <- serve() }()
+	if err := <-done; err != nil {
 		fmt.Fprintln(os.Stderr, "sbxrun: spawner:", err)
 		return 1
 	}
 	return 0
 }
 
+// serve is a spawner's work. What keeps it from that is the answer to the first message: until that comes nobody may want a
+// spawner, see Ahead in package local.
+func serve() error {
+	hardened := harden()
+	conn, err := wire.NewConn(os.NewFile(socketFD, "socket"))
+	if err != nil {
+		return err
+	}
+	host, unfit := lookAtHost()
+	var first wire.Request
+	if _, err := conn.Receive(&first); errors.Is(err, io.EOF) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	var s *server
+	err = errors.Join(hardened, unfit)
+	if err == nil {
+		s, err = newServer(conn, host, first)
+	}
+	if err == nil {
+		err = rawclone.Slim()
+	}
+	if unsent := conn.Send(wire.Reply{Seq: first.Seq, Err: wireError(err)}); err != nil || unsent != nil {
+		return unsent
+	}
+	return s.serve()
+}
+
 // harden keeps other processes of the user out of this one and of what it clones.
 func harden() error {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
-		return fmt.Errorf("not dumpable: %w", err)
+		return fmt.Errorf("spawner: not dumpable: %w", err)
 	}
 	unix.Umask(0)
-	err := errors.Join(
-		unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""),
-		// Process ids are those of this namespace.
-		unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""),
-		// Nothing but the socket and the standard streams is open; those are /dev/null but for stderr.
-		unix.CloseRange(socketFD, ^uint(0), unix.CLOSE_RANGE_CLOEXEC),
-	)
-	return err
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
+		return fmt.Errorf("spawner: own mounts: %w", err)
+	}
+	// Process ids are those of this namespace.
+	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+		return fmt.Errorf("spawner: mount /proc: %w", err)
+	}
+	// Nothing but the socket and the standard streams is open; those are /dev/null but for stderr.
+	if err := unix.CloseRange(socketFD, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return fmt.Errorf("spawner: close_range: %w", err)
+	}
+	return nil
 }

@@ -46,26 +46,18 @@ type server struct {
 	starting sync.Map // channels of commands that were asked for, by sequence number: closed once they run
 }
 
-// newServer waits for the first message. The error is io.EOF if there is none, since sbxrun needs no spawner or has ended.
-func newServer(conn *wire.Conn) (*server, error) {
+// newServer makes the server of a run by the first message.
+func newServer(conn *wire.Conn, host host, first wire.Request) (*server, error) {
 	runtime.GOMAXPROCS(1) // a clone copies what other threads do meanwhile; with one there is nothing
 	// A signal meant for sbxrun's process group cannot come here, a session of its own; one that does is no reason
 	// to leave sandboxes unowned.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 
-	s := &server{conn: conn, boxes: map[string]*box{}, waker: time.NewTimer(0)}
-	var err error
-	if s.host, err = lookAtHost(); err != nil {
-		return nil, err
-	}
-	var req wire.Request
-	if _, err := conn.Receive(&req); err != nil {
-		return nil, err
-	}
-	if req.Hello == nil {
+	if first.Hello == nil {
 		return nil, errors.New("the first message was no hello")
 	}
-	s.hello = *req.Hello
+	s := &server{conn: conn, hello: *first.Hello, host: host, boxes: map[string]*box{}, waker: time.NewTimer(0)}
+	var err error
 	if s.walls, err = newWalls(!s.hello.Cgroups.Enforces("memory")); err != nil {
 		return nil, err
 	}
@@ -73,7 +65,7 @@ func newServer(conn *wire.Conn) (*server, error) {
 	s.shapes.hello = &s.hello
 	s.groups.Manager = &s.hello.Cgroups
 	go s.watch()
-	return s, conn.Send(wire.Reply{Seq: req.Seq})
+	return s, nil
 }
 
 // serve answers requests until the connection ends, then takes everything down.
