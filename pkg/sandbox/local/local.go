@@ -99,6 +99,7 @@ func (p *Provider) start(ctx context.Context) (*client, error) {
 	giveUp := func() {
 		proc.Kill()
 		<-proc.Done()
+		proc.Conn.Close()
 		_ = cgroups.Close() // it is not what went wrong
 	}
 	for _, name := range []string{"memory", "pids", "cpu"} {

@@ -62,6 +62,28 @@ func TestKeeperKilledEarly(t *testing.T) {
 	}
 }
 
+// With a keeper that was killed later what it had read may be lost: then the command counts as killed too.
+func TestKeeperKilledLate(t *testing.T) {
+	t.Parallel()
+	for _, sh := range shells {
+		t.Run(sh, func(t *testing.T) {
+			t.Parallel()
+			for _, end := range []string{"exit 4", "sleep 60 & exit 4"} {
+				s := shell.New(shell.Options{ID: "keeper", Transport: newPod(t, sh)})
+				var out bytes.Buffer
+				script := mine + "kill -9 $(cut -d' ' -f1 $d.up); echo first; echo second; " + end
+				res, err := s.Exec(t.Context(), sandbox.Command{Argv: []string{"sh", "-c", script}, Timeout: 2 * time.Second}, &out, io.Discard)
+				if err != nil || res.Signal != 9 && (res.Exit != 4 || out.String() != "first\nsecond\n") {
+					t.Errorf("%s: %+v, %v, %q", end, res, err, out.String())
+				}
+				if got := dump(t, s, "echo usable"); got != "usable\n" {
+					t.Errorf("afterwards: %q", got)
+				}
+			}
+		})
+	}
+}
+
 // One stream has ended and the other has not when the command does, again and again: bash loses how a process ended where a
 // signal interrupts its wait.
 func TestKeeperOfOneStream(t *testing.T) {
@@ -76,7 +98,7 @@ func TestKeeperOfOneStream(t *testing.T) {
 				var out bytes.Buffer
 				argv := []string{"sh", "-c", "sleep 60 2>/dev/null & echo hi; sleep .1"}
 				res, err := s.Exec(ctx, sandbox.Command{Argv: argv, Timeout: 2 * time.Second}, &out, io.Discard)
-				if err != nil || res.Exit != 0 || out.String() != "hi\n" {
+				if err != nil || res.Exit != 0 || res.Limit != "" || out.String() != "hi\n" {
 					t.Fatalf("%+v, %v, %q", res, err, out.String())
 				}
 			}

@@ -272,6 +272,15 @@ func TestNoRoom(t *testing.T) {
 			if err != nil || res.Limit != sandbox.LimitDisk || res.Exit == 0 {
 				t.Errorf("output that is stored nowhere: %+v, %v, want the limit %q", res, err, sandbox.LimitDisk)
 			}
+			// What does not fit is known though the command is over at once.
+			for range 3 {
+				var out bytes.Buffer
+				argv := []string{"sh", "-c", "sleep 0.3; head -c 1010000 /dev/zero; exit 0"}
+				res, err := s.Exec(t.Context(), sandbox.Command{Argv: argv, Timeout: 2900 * time.Millisecond}, &out, nil)
+				if err != nil || res.Limit != sandbox.LimitDisk && out.Len() != 1010000 {
+					t.Errorf("%d of 1010000 bytes: %+v, %v", out.Len(), res, err)
+				}
+			}
 			if got := dump(t, s, "echo room"); got != "room\n" {
 				t.Errorf("printed %q", got)
 			}

@@ -44,8 +44,8 @@ fin() {
 
 # record STATUS SIGNAL HUNDREDTHS OOM SIZE1 SIZE2: records the end of what has all its output in its files.
 record() {
-	y=-
-	[ -s "$D.why" ] && read -r y <"$D.why"
-	[ -e "$D.stop" ] && y=$y+stop
-	fin "$1" "$2" "$y" "$3" "$4" "$5" "$6"
+	reason=-
+	[ -s "$D.why" ] && read -r reason <"$D.why"
+	[ -e "$D.stop" ] && reason=$reason+stop
+	fin "$1" "$2" "$reason" "$3" "$4" "$5" "$6"
 }

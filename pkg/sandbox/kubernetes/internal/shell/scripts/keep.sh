@@ -11,7 +11,7 @@ copy() {
 }
 
 # tend: $n is how many of the copies $c1 and $c2 have ended, $idle empty if one of the others is at work. One that has failed met a
-# limit. Once a signal has ended a wait, bash may have lost how one ended, and would wait for it for ever.
+# limit.
 tend() {
 	n=0 idle=1
 	for s in 1 2; do
@@ -22,20 +22,16 @@ tend() {
 		Z | X | '')
 			n=$((n + 1))
 			[ "$c" ] || continue
-			if [ "$BASH_VERSION" ] && [ "$late" ] && [ ! "$st" ]; then
-				r=127
-			else
+			wait "$c"
+			r=$?
+			[ $r != 138 ] || { # USR1 came
 				wait "$c"
 				r=$?
-			fi
+			}
 			eval "c$s="
 			case $r in
 			0) ;;
 			137) drain $s ;;
-			-1 | 127)
-				echo room >"$D.x"
-				[ -s "$D.x" ] || why disk
-				;;
 			*)
 				[ $r = 153 ] && why output || why disk # SIGXFSZ
 				kall
@@ -56,13 +52,19 @@ drain() {
 	fi
 }
 
-# nap HUNDREDTHS: sleeps, unless a signal came. $y says that $! is a process of this subshell's.
+# nap HUNDREDTHS: sleeps, unless a signal came. $y says that $! is a process of this subshell's. Where a signal interrupts its
+# wait, bash loses how another process ended, and waits for that for ever: it sleeps in the foreground, and not for long.
 nap() {
+	if [ "$BASH_VERSION" ]; then
+		[ "$1" -lt 10 ] || set -- 10
+		sleep .$(($1 / 10))$(($1 % 10)) || sleep 1
+		return
+	fi
 	sleep $(($1 / 100)).$(($1 / 10 % 10))$(($1 % 10)) &
 	y=1
 	[ "$m" ] || wait $!
 	[ $? = 1 ] && sleep 1
-	:
+	y=
 }
 
 # feed: gives the parts of stdin to the command, in their order.
@@ -76,11 +78,14 @@ feed() {
 	while :; do
 		if [ -e "$D.i$i" ]; then
 			cat "$D.i$i" >&6 6>&- &
+			y=1
 			echo $! >"$D.cf"
 			wait $! || {
 				: >"$D.shut"
 				exit 0
 			}
+			y=
+			: >"$D.cf"
 			: >"$D.i$i" # which is room for what follows, where there is none
 			echo "$i" >"$D.fed"
 			rm -f "$D.i$i" &
@@ -106,17 +111,21 @@ ulimit -S -m "$N"
 command exec 5<"/proc/$V/fd/5" 7<"/proc/$V/fd/7" || exit
 lock "$D.k" || exit
 m= y=
-late=
-trap 'm=1 late=1; kill ${y:+$!}' USR1 # the command has ended
+trap 'm=1; kill ${y:+$!}' USR1 # the command has ended
 # For both directions first: for one it would wait.
 [ "$F" = - ] || exec 8<>"$D.p0" 6>"$D.p0" 8<&-
+# From here on the output is lost with this keeper, but where it could not begin to copy.
+begun=
+trap '[ "$begun" ] || : >"$D.up"' EXIT
+look self
+note up "$me $bt" spec
 # Each closes what is not its own with exec: a shell keeps a copy of what it closes for one command only, and a writer that
 # is left over keeps the reader from its end of file.
 {
 	exec 6>&-
 	copy 1
 } &
-c1=$!
+c1=$! begun=1
 {
 	exec 6>&- 5<&7
 	copy 2
@@ -131,8 +140,6 @@ c3=
 	c3=$!
 	exec 6>&-
 }
-look self
-note up "$me $bt" spec
 k=0
 until [ "$m" ] || [ -e "$D.rc" ]; do
 	now
@@ -166,7 +173,8 @@ until [ "$m" ] || [ -e "$D.rc" ]; do
 done
 [ -s "$D.why" ] && kall
 if [ "$c3" ]; then
-	kill $c3
+	look "$c3"
+	[ "$pp" = $$ ] && kill "$c3"
 	[ -s "$D.cf" ] && read -r p <"$D.cf" && kill "$p"
 fi
 # What it wrote has to be in the files, though others hold the pipes.

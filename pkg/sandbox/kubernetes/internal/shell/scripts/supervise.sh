@@ -159,7 +159,8 @@ lock "$D.k" || {
 		done
 		exit 0
 	}
-	[ ! -s "$D.end" ] && [ -e "$D.rc" ] || exit 0 # it was faster, and its files may be gone
+	# It was faster, and its files may be gone; or it died with what was in the pipes.
+	[ -s "$D.up" ] || [ -s "$D.end" ] || [ ! -e "$D.rc" ] && exit 0
 }
 : >"$D.main" # its number may become another's
 [ -s "$D.why" ] && kall
