@@ -62,7 +62,8 @@
 // answers. A command that is not over when the client looks after it, with a poll, gets a keeper: a process in a session of
 // its own that opens the supervisor's pipes through /proc, puts a cat at each, enforces the limits, ends the wait of start by
 // killing it, and writes the record of the end. The supervisor then only says how the main process ended. Who of the two
-// copies the output is settled by a file that can be made once. A command with a short time limit, or with stdin that
+// copies the output is settled by a file that can be made once: a keeper that dies before it copies leaves that to the
+// supervisor, and with one that dies later the command counts as killed. A command with a short time limit, or with stdin that
 // comes in parts, has a keeper from its start on. Until there is a keeper nobody watches the time: a command that was
 // over by itself after its limit is still one that met it, and one whose client is gone before that ends with the sandbox.
 //
