@@ -135,6 +135,26 @@ func TestRules(t *testing.T) {
 	}
 }
 
+// A spawner takes over as soon as Go has initialised what its package needs, and is started for each run: what is not for
+// making sandboxes would make every run wait, however far away it is imported.
+func TestSpawnerNeedsLittle(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", module+"/pkg/sandbox/local/internal/spawner").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	deps := strings.Fields(string(out))
+	if !slices.Contains(deps, module+"/pkg/sandbox/local/internal/rawclone") {
+		t.Fatalf("go list says %q", deps)
+	}
+	for _, dep := range deps {
+		for _, late := range []string{"net/http", "github.com/godbus", "github.com/santhosh-tekuri", "k8s.io", "sigs.k8s.io", "google.golang.org"} {
+			if dep == late || strings.HasPrefix(dep, late+"/") {
+				t.Errorf("the spawner needs %s", dep)
+			}
+		}
+	}
+}
+
 // ARCHITECTURE.md has the rules as a table, and a line for each module that is imported.
 func TestArchitecture(t *testing.T) {
 	data, err := os.ReadFile("../../ARCHITECTURE.md")
