@@ -84,6 +84,23 @@ func TestKeeperKilledLate(t *testing.T) {
 	}
 }
 
+// The supervisor may be held up between the opening of the file that says how the command ended and the writing.
+func TestKeeperWaitsForRecord(t *testing.T) {
+	t.Parallel()
+	for _, sh := range shells {
+		t.Run(sh, func(t *testing.T) {
+			t.Parallel()
+			s := shell.New(shell.Options{ID: "keeper", Transport: newPod(t, sh)})
+			var out bytes.Buffer
+			script := mine + "until [ -s $d.up ]; do sleep .01; done; : >$d.rc; sleep .5; echo out; exit 3"
+			res, err := s.Exec(t.Context(), sandbox.Command{Argv: []string{"sh", "-c", script}, Timeout: 2 * time.Second}, &out, io.Discard)
+			if err != nil || res.Exit != 3 || res.Signal != 0 || res.Limit != "" || out.String() != "out\n" {
+				t.Errorf("%+v, %v, %q", res, err, out.String())
+			}
+		})
+	}
+}
+
 // One stream has ended and the other has not when the command does, again and again: bash loses how a process ended where a
 // signal interrupts its wait.
 func TestKeeperOfOneStream(t *testing.T) {

@@ -141,7 +141,7 @@ c3=
 	exec 6>&-
 }
 k=0
-until [ "$m" ] || [ -e "$D.rc" ]; do
+until [ "$m" ] || [ -s "$D.rc" ]; do
 	now
 	e=$((t - T0))
 	[ $e -ge "$w" ] || [ -s "$D.1" ] || [ -s "$D.2" ] && rel
@@ -155,7 +155,7 @@ until [ "$m" ] || [ -e "$D.rc" ]; do
 	[ "$bt" = "$vb" ] || st=
 	case $st in
 	Z | X | '') # it has ended, or somebody killed it
-		[ -e "$D.rc" ] || {
+		[ -s "$D.rc" ] || {
 			note rc "137 9 $e 0" spec
 			kall
 		}
