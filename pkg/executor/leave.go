@@ -7,27 +7,29 @@ import (
 )
 
 // worker runs samples, one after the other but for their ends: a sample that leaves makes room for the next one, and its
-// sandboxes are taken down meanwhile. Before that one may make room in turn the first has ended.
+// sandboxes are taken down meanwhile. Two at most are under way. Its two goroutines stay for all of them: a new one for each
+// would spend its time growing its stack.
 func (r *run) worker(work <-chan *sample) {
-	var before chan struct{}
-	for s := range work {
-		ended := make(chan struct{})
-		s.left = make(chan struct{})
-		s.leave = sync.OnceFunc(func() { close(s.left) })
-		go func() {
-			defer close(ended)
-			defer s.leave()
-			r.start(s)
-		}()
-		<-s.left
-		if before != nil {
-			<-before
-		}
-		before = ended
+	turn := make(chan struct{}, 1) // who has it takes the next sample
+	pass := func() { turn <- struct{}{} }
+	pass()
+	var pair sync.WaitGroup
+	for range 2 {
+		pair.Go(func() {
+			for {
+				<-turn
+				s, more := <-work
+				if !more {
+					pass()
+					return
+				}
+				s.leave = sync.OnceFunc(pass)
+				r.start(s)
+				s.leave()
+			}
+		})
 	}
-	if before != nil {
-		<-before
-	}
+	pair.Wait()
 }
 
 // leave makes room for the next sample if nobody can tell the difference: more sandboxes than run samples are welcome, as

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"sync"
 	"time"
@@ -42,6 +43,10 @@ type run struct {
 	waiting context.Context
 }
 
+// ballast spares runs most of their garbage collections. What is live is a megabyte or two however many samples there are, and at
+// the 4 MiB that Go begins at the collector would run a hundred times a second. What nobody touches takes no memory.
+var ballast = make([]byte, 16<<20)
+
 // ShownName is the name of the plan's recipe as events, reports and folders have it: without secrets.
 func ShownName(p *plan.Plan) string { return mask.New(p.Secrets).Text(p.Recipe.Name) }
 
@@ -59,6 +64,7 @@ func Run(ctx context.Context, p *plan.Plan, opts Options) (Result, error) {
 	} else if !info.IsDir() {
 		return Result{}, fmt.Errorf("the run's folder: %s is not a folder", opts.Dir)
 	}
+	defer runtime.KeepAlive(ballast)
 	soft, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	hard, kill := context.WithCancel(context.WithoutCancel(ctx))

@@ -21,10 +21,8 @@ type sample struct {
 	seq    int64  // in the run
 	made   time.Time
 	lease  *lease // of the first attempt
-	// left is closed when the next sample may begin before this one has ended; leave closes it.
-	left  chan struct{}
-	leave func()
-	span  Span // nil: nothing was done for it yet
+	leave  func() // the next sample may begin before this one has ended
+	span   Span   // nil: nothing was done for it yet
 }
 
 // trace begins the sample's span, which has its first acquire in it, ahead or not.
