@@ -364,6 +364,10 @@ func enterPod(dir, sh string) error {
 			return err
 		}
 	}
+	// A change of the user has taken that away: with the test the pod ends.
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+		return err
+	}
 	// A shell reaps, and the kernel keeps signals from inside away from a first process that does not handle them; dash does
 	// handle INT. What runs in the pod may kill the runtime, which in a real one is the first process.
 	return syscall.Exec("/bin/sh", []string{"sh", "-c", "trap '' INT; while :; do " + podVar + "=serve /pod/runtime; done"},
