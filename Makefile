@@ -48,8 +48,8 @@ cluster-down: bin/cluster ## end it; what was built for it stays in the cache
 e2e: build bin/cluster ## run the end-to-end tests in the cluster of cluster-up, or in the one that KUBECONFIG names
 	CGO_ENABLED=0 $(GO) test -c -tags e2e -trimpath -ldflags='-s -w' -o bin/e2e.test ./test/e2e
 	cd test/e2e && export SBXRUN_BINARY=../../bin/sbxrun && \
-	if [ -n "$$KUBECONFIG" ]; then ../../bin/e2e.test -test.timeout 30m -test.parallel 3 -test.skip '^TestOwn' $(E2EFLAGS); \
-	else ../../bin/cluster exec ../../bin/e2e.test -test.timeout 30m -test.parallel 3 $(E2EFLAGS); fi
+	if [ -n "$$KUBECONFIG" ]; then ../../bin/e2e.test -test.timeout 90m -test.parallel 3 -test.skip '^TestOwn' $(E2EFLAGS); \
+	else ../../bin/cluster exec ../../bin/e2e.test -test.timeout 90m -test.parallel 3 $(E2EFLAGS); fi
 
 help: ## list what make can do here
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
