@@ -7,29 +7,32 @@ import (
 )
 
 // worker runs samples, one after the other but for their ends: a sample that leaves makes room for the next one, and its
-// sandboxes are taken down meanwhile. Two at most are under way. Its two goroutines stay for all of them: a new one for each
-// would spend its time growing its stack.
+// sandboxes are taken down meanwhile. Two at most are under way. The goroutines stay for all samples: a new one for each would
+// spend its time growing its stack.
 func (r *run) worker(work <-chan *sample) {
 	turn := make(chan struct{}, 1) // who has it takes the next sample
-	pass := func() { turn <- struct{}{} }
-	pass()
-	var pair sync.WaitGroup
-	for range 2 {
-		pair.Go(func() {
-			for {
-				<-turn
-				s, more := <-work
-				if !more {
-					pass()
-					return
+	turn <- struct{}{}
+	take := func() {
+		<-turn
+		for s := range work {
+			left := false
+			s.leave = func() {
+				if !left {
+					left = true
+					turn <- struct{}{}
 				}
-				s.leave = sync.OnceFunc(pass)
-				r.start(s)
-				s.leave()
 			}
-		})
+			r.start(s)
+			if left {
+				<-turn
+			}
+		}
+		turn <- struct{}{}
 	}
-	pair.Wait()
+	var other sync.WaitGroup
+	other.Go(take)
+	take()
+	other.Wait()
 }
 
 // leave makes room for the next sample if nobody can tell the difference: more sandboxes than run samples are welcome, as

@@ -2,6 +2,7 @@ package executor_test
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -76,6 +77,7 @@ func TestNextSampleBeginsDuringRelease(t *testing.T) {
 		overlaps     bool
 	}{
 		{"no network", "pool: {size: 1}\nsandboxes: {box: {network: none}}\n" + step, true},
+		{"three at a time", "pool: {size: 3}\nsandboxes: {box: {network: none}}\n" + step, true},
 		{"the host's network, where a port may still be taken", "pool: {size: 1}\nsandboxes: {box: {network: host}}\n" + step, false},
 		{"a folder of the host's", "pool: {size: 1}\nsandboxes: {box: {network: none, local: {mounts: [{src: /tmp, dst: /m, writable: true}]}}}\n" + step, false},
 		{"none beyond the size", "pool: {size: 1, warm: 0}\nsandboxes: {box: {network: none}}\n" + step, false},
@@ -104,15 +106,18 @@ func TestNextSampleBeginsDuringRelease(t *testing.T) {
 				released = p.released
 			}
 			// The first release says that it is quick; the last has no next sandbox to wait for.
-			b.run("cases: {matrix: {n: [1, 2, 3, 4, 5, 6]}}\n" + tt.recipe)
-			if len(b.samples()) != 6 || released < 6 {
+			b.run("cases: {matrix: {n: [1, 2, 3, 4, 5, 6], m: [1, 2]}}\n" + tt.recipe)
+			if len(b.samples()) != 12 || released < 12 {
 				t.Errorf("%s: %d samples, %d releases", tt.name, len(b.samples()), released)
 			}
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			most := 1
+			if strings.Contains(tt.recipe, "size: 3") {
+				most = 3
+			}
 			if tt.overlaps {
-				most = 2
+				most *= 2
 			}
 			if tt.overlaps && p.overlapped == 0 || p.most > most {
 				t.Errorf("%s: %d releases during which another sandbox was acquired, %d sandboxes at once", tt.name, p.overlapped, p.most)

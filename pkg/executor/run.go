@@ -43,8 +43,9 @@ type run struct {
 	waiting context.Context
 }
 
-// ballast spares runs most of their garbage collections. What is live is a megabyte or two however many samples there are, and at
-// the 4 MiB that Go begins at the collector would run a hundred times a second. What nobody touches takes no memory.
+// ballast spares runs of short samples most of their garbage collections: from the 4 MiB at which Go begins there would be a
+// hundred a second, for the little that is live. It is made when the process starts, when memory is new and need not be
+// cleared: what nobody touches takes none. The price is as much garbage more.
 var ballast = make([]byte, 16<<20)
 
 // ShownName is the name of the plan's recipe as events, reports and folders have it: without secrets.
@@ -64,7 +65,7 @@ func Run(ctx context.Context, p *plan.Plan, opts Options) (Result, error) {
 	} else if !info.IsDir() {
 		return Result{}, fmt.Errorf("the run's folder: %s is not a folder", opts.Dir)
 	}
-	defer runtime.KeepAlive(ballast)
+	runtime.KeepAlive(ballast) // which is used by being there
 	soft, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	hard, kill := context.WithCancel(context.WithoutCancel(ctx))

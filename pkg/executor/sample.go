@@ -21,7 +21,7 @@ type sample struct {
 	seq    int64  // in the run
 	made   time.Time
 	lease  *lease // of the first attempt
-	leave  func() // the next sample may begin before this one has ended
+	leave  func() // lets the next sample begin though this one has not ended; for its own goroutine, set by the worker
 	span   Span   // nil: nothing was done for it yet
 }
 

@@ -31,6 +31,7 @@ func TestHostile(t *testing.T) {
 		check  func(sandbox.Result) bool
 	}{
 		"supervisor killed":    {`kill -9 $(cut -d" " -f1 $d); ` + forever, func(r sandbox.Result) bool { return r.Signal == 9 }},
+		"no record":            {`ln -sf /dev/null $d.rc; kill -9 $(cut -d" " -f1 $d); ` + forever, func(r sandbox.Result) bool { return r.Signal == 9 && r.Limit == "" }},
 		"everything killed":    {"kill -9 -1; " + forever, func(r sandbox.Result) bool { return r.Signal == 9 }},
 		"files removed":        {`rm -f $d $d.*; ` + forever, func(r sandbox.Result) bool { return r.Exit != 0 }},
 		"state folder removed": {`rm -rf /tmp/.sbxrun; ` + forever, func(r sandbox.Result) bool { return r.Exit != 0 }},

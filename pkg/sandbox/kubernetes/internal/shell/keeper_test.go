@@ -93,7 +93,7 @@ func TestKeeperWaitsForRecord(t *testing.T) {
 			s := shell.New(shell.Options{ID: "keeper", Transport: newPod(t, sh)})
 			var out bytes.Buffer
 			script := mine + "until [ -s $d.up ]; do sleep .01; done; : >$d.rc; sleep .5; echo out; exit 3"
-			res, err := s.Exec(t.Context(), sandbox.Command{Argv: []string{"sh", "-c", script}, Timeout: 2 * time.Second}, &out, io.Discard)
+			res, err := s.Exec(t.Context(), sandbox.Command{Argv: []string{"sh", "-c", script}, Timeout: 2900 * time.Millisecond}, &out, io.Discard)
 			if err != nil || res.Exit != 3 || res.Signal != 0 || res.Limit != "" || out.String() != "out\n" {
 				t.Errorf("%+v, %v, %q", res, err, out.String())
 			}

@@ -364,7 +364,7 @@ func enterPod(dir, sh string) error {
 			return err
 		}
 	}
-	// A change of the user has taken that away: with the test the pod ends.
+	// With the test the pod ends: the change of the user has taken its Pdeathsig away.
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
 		return err
 	}

@@ -158,6 +158,7 @@ until [ "$m" ] || [ -s "$D.rc" ]; do
 		[ -s "$D.rc" ] || {
 			note rc "137 9 $e 0" spec
 			kall
+			m=1 # also where that cannot be written
 		}
 		;;
 	esac
@@ -190,5 +191,8 @@ do
 done
 [ "$c1" ] && kill -9 $c1 && drain 1
 [ "$c2" ] && kill -9 $c2 && drain 2
-read -r rc g e o <"$D.rc"
+read -r rc g e o <"$D.rc" || { # which could not be written
+	now
+	rc=137 g=9 e=$((t - T0)) o=0
+}
 record "$rc" "$g" "$e" "$o" - -
