@@ -25,7 +25,8 @@
 // All of them may be sent again: a request that gets no answer is, for 75 s and once at least, with growing pauses. start makes the
 // command's file, and only who makes it starts the command; parts of stdin are numbered; output is asked for by place; the
 // file stays when its command is over; an epoch, part of each command's id, is closed by a reset, after which
-// requests with it are refused. So a command is carried out once at most, whatever is lost, late or repeated on the way. A
+// requests with it are refused, and a supervisor that is late leaves. A reset has a mark of its own: where it comes again the earlier one
+// is killed, and once one has succeeded those that come later do nothing. So a command is carried out once at most, whatever is lost, late or repeated on the way. A
 // BOOT that has changed says that the container was started anew: what ran in it is over, and the Shell is.
 //
 // At most Options.InFlight requests are made at a time, and two of them are kept free of those that wait in the sandbox; two
@@ -40,13 +41,14 @@
 //
 //	w          the path of the workspace: the preferred one, or work in this folder
 //	tmp        $TMPDIR of commands
-//	over-E     epoch E is closed
+//	over-E     epoch E is closed; a line for each time that the reset came; clean-E: one of them has succeeded
 //	x/ID       a command: the supervisor's process, when that was started, its parent, the command's limits; empty until it is up
 //	x/ID.spec  variables, environment and arguments, as a script for the supervisor
 //	  .script  Command.Script
 //	  .in      stdin, if it came whole; i1, i2...: parts of it; eofN: N is the last; fed: of the last that was read; p0: its pipe
 //	  .main    the main process
-//	  .k       exists once it is settled who copies the output; up: the keeper does, its process and when that was started
+//	  .k       exists once it is settled who copies the output; up: the keeper does, its process and when that was started;
+//	           own: a keeper that is late and the supervisor that gives it up settle it once more
 //	  .1 .2    what came out of stdout and stderr
 //	  .why     the first reason to kill it: timeout, output, disk, kill; stop: the end of its grace
 //	  .rc      for the keeper: how the main process ended: STATUS SIGNAL HUNDREDTHS OOM
@@ -63,7 +65,8 @@
 // its own that opens the supervisor's pipes through /proc, puts a cat at each, enforces the limits, ends the wait of start by
 // killing it, and writes the record of the end. The supervisor then only says how the main process ended. Who of the two
 // copies the output is settled by a file that can be made once: a keeper that dies before it copies leaves that to the
-// supervisor, and with one that dies later the command counts as killed. A command with a short time limit, or with stdin that
+// supervisor, and with one that dies later the command counts as killed. The time of a command begins when it does, not
+// with its keeper. A command with a short time limit, or with stdin that
 // comes in parts, has a keeper from its start on. Until there is a keeper nobody watches the time: a command that was
 // over by itself after its limit is still one that met it, and one whose client is gone before that ends with the sandbox.
 //

@@ -1,6 +1,7 @@
 package shell
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -62,11 +63,11 @@ func (s *Shell) exec(ctx context.Context, cmd sandbox.Command, stdout, stderr io
 		{name: "stdout", w: stdout, limit: cmd.OutputLimit}, {name: "stderr", w: stderr, limit: cmd.OutputLimit},
 	}}
 	r.mark, _ = mark(s.marks.Add(1))
-	r.began = time.Now()
 	defer r.drop(ctx)
 	if err := r.prepare(ctx); err != nil {
 		return sandbox.Result{}, err
 	}
+	r.began = time.Now()
 	defer r.stdin.close()
 	res, err := r.run(ctx)
 	if err != nil && errors.Is(err, errRestarted) && s.gone("exec") == nil && ctx.Err() == nil {
@@ -181,7 +182,8 @@ func (r *run) run(ctx context.Context) (sandbox.Result, error) {
 	if r.part != "" {
 		helpers.start(func() error { return r.feed(ctx, ended) })
 	}
-	asked := r.began // what an answer says was so then or later, however long it was on its way
+	asked := r.began             // what an answer says was so then or later, however long it was on its way
+	var fresh, running time.Time // since when it is said to be new, and to run
 	a, err := r.start(ctx)
 	for quick := 0; err == nil; {
 		for i, o := range r.outs {
@@ -201,8 +203,9 @@ func (r *run) run(ctx context.Context) (sandbox.Result, error) {
 			}
 			return r.result(a)
 		case stateRun:
+			running = cmp.Or(running, time.Now())
 		case stateNew:
-			if asked.Sub(r.began) > upPatience {
+			if fresh = cmp.Or(fresh, time.Now()); asked.Sub(fresh) > upPatience {
 				return sandbox.Result{}, problem(sandbox.KindLost, "the start of the command was cut off, and it is not started a second time")
 			}
 		case stateOver:
@@ -215,7 +218,7 @@ func (r *run) run(ctx context.Context) (sandbox.Result, error) {
 			r.destroy(ctx) // its supervisor does not say that it is over, though nothing survives a KILL
 			return r.gone(r.killed), nil
 		}
-		if r.cmd.Timeout > 0 && asked.Sub(r.began) > r.cmd.Timeout+lateness {
+		if r.cmd.Timeout > 0 && !running.IsZero() && asked.Sub(running) > r.cmd.Timeout+lateness {
 			r.destroy(ctx)
 			return r.gone(sandbox.LimitTimeout), nil
 		}

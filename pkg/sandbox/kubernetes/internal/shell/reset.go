@@ -27,7 +27,7 @@ func (s *Shell) Reset(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	a, err := s.call(ctx, "reset", old, markDigits)
+	a, err := s.call(ctx, "reset", old, markDigits, number(resetMark))
 	if err == nil && a.text != "" {
 		err = problem(sandbox.KindLost, "the sandbox cannot be used again: %s", cut(a.text))
 	}

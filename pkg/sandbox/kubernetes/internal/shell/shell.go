@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -96,7 +95,7 @@ func (s *Shell) nextID() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.commands++
-	return s.epoch + "-" + strconv.FormatUint(s.commands, 36)
+	return fmt.Sprintf("%s-%06d", s.epoch, s.commands) // none is the beginning of another
 }
 
 // takeFinished returns ids whose files are not needed any more, and whether that is worth a process that removes them.

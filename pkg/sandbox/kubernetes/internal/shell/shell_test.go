@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"path"
 	"slices"
 	"strings"
@@ -45,13 +46,19 @@ func TestRequests(t *testing.T) {
 			return errors.Join(err, f.Close())
 		}},
 	} {
-		before := len(r.runs)
-		s.Leisure()
-		if err := c.run(); err != nil {
-			t.Fatalf("%s: %v", c.name, err)
+		fewest := math.MaxInt
+		for range 5 { // on a busy machine it may not be short
+			before := len(r.runs)
+			s.Leisure()
+			if err := c.run(); err != nil {
+				t.Fatalf("%s: %v", c.name, err)
+			}
+			if fewest = min(fewest, len(r.runs)-before); fewest <= c.most {
+				break
+			}
 		}
-		if n := len(r.runs) - before; n > c.most {
-			t.Errorf("%s took %d requests, want at most %d", c.name, n, c.most)
+		if fewest > c.most {
+			t.Errorf("%s took %d requests, want at most %d", c.name, fewest, c.most)
 		}
 	}
 }

@@ -18,6 +18,7 @@ import (
 const (
 	markBase   = int64(1) << 60
 	markDigits = `11529[0-9]\{14\}` // of every mark, for grep
+	resetMark  = int64(1) << 59     // of a reset, which is none of them
 )
 
 // mark returns the marks of the processes of command number n, and of those of its supervisor, in bytes.

@@ -53,7 +53,7 @@ drain() {
 }
 
 # nap HUNDREDTHS: sleeps, unless a signal came. $y says that $! is a process of this subshell's. Where a signal interrupts its
-# wait, bash loses how another process ended, and waits for that for ever: it sleeps in the foreground, and not for long.
+# wait, bash loses how another process ended: it takes none, and does not sleep for long.
 nap() {
 	if [ "$BASH_VERSION" ]; then
 		[ "$1" -lt 10 ] || set -- 10
@@ -81,6 +81,7 @@ feed() {
 			y=1
 			echo $! >"$D.cf"
 			wait $! || {
+				: >"$D.cf"
 				: >"$D.shut"
 				exit 0
 			}
@@ -105,19 +106,26 @@ feed() {
 
 exec 2>/dev/null
 read -r V vb K T0 T L B N F k <"$D"
+A=$T0
 look "$V"
 [ "$bt" = "$vb" ] || exit
 ulimit -S -m "$N"
 command exec 5<"/proc/$V/fd/5" 7<"/proc/$V/fd/7" || exit
 lock "$D.k" || exit
+look self
 m= y=
-trap 'm=1; kill ${y:+$!}' USR1 # the command has ended
+# The command has ended.
+if [ "$BASH_VERSION" ]; then
+	trap '' USR1
+else
+	trap 'm=1; kill ${y:+$!}' USR1
+fi
 # For both directions first: for one it would wait.
 [ "$F" = - ] || exec 8<>"$D.p0" 6>"$D.p0" 8<&-
+lock "$D.own" || exit # it took so long that the supervisor does it
 # From here on the output is lost with this keeper, but where it could not begin to copy.
 begun=
 trap '[ "$begun" ] || : >"$D.up"' EXIT
-look self
 note up "$me $bt" spec
 # Each closes what is not its own with exec: a shell keeps a copy of what it closes for one command only, and a writer that
 # is left over keeps the reader from its end of file.
@@ -140,11 +148,16 @@ c3=
 	c3=$!
 	exec 6>&-
 }
-k=0
+k=0 ran=
 until [ "$m" ] || [ -s "$D.rc" ]; do
 	now
+	[ "$ran" ] || if [ -s "$D.main" ]; then
+		ran=1
+	else
+		T0=$t # its time begins with the command
+	fi
 	e=$((t - T0))
-	[ $e -ge "$w" ] || [ -s "$D.1" ] || [ -s "$D.2" ] && rel
+	[ $((t - A)) -ge "$w" ] || [ -s "$D.1" ] || [ -s "$D.2" ] && rel
 	if [ "$T" -gt 0 ] && [ $e -ge "$T" ]; then
 		why timeout
 		T=0
@@ -179,12 +192,14 @@ if [ "$c3" ]; then
 	[ -s "$D.cf" ] && read -r p <"$D.cf" && kill "$p"
 fi
 # What it wrote has to be in the files, though others hold the pipes.
-k=0 i=0
+now
+k=0 till=$((t + 500))
 while
 	tend
-	[ $n -lt 2 ] && [ $k -lt 3 ] && [ $i -lt 500 ]
+	now
+	[ $n -lt 2 ] && [ $k -lt 3 ] && [ "$t" -lt $till ]
 do
-	k=$((k + 1)) i=$((i + 1))
+	k=$((k + 1))
 	[ "$idle" ] || k=0
 	m=
 	nap 1

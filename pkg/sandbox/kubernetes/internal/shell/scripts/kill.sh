@@ -19,7 +19,9 @@ else
 	fi
 	if [ "$4" = 9 ]; then
 		kall
-		[ -s "$D.end" ] || { # the supervisor as well: it is stopped, or what else it does is not its work
+		# The supervisor as well: it is stopped, or what else it does is not its work. But where it has said how the command ended the
+		# record is on its way.
+		[ -s "$D.end" ] || { [ -s "$D.rc" ] && [ "$5" != kill ]; } || {
 			B=$((B + 1024))
 			kall
 		}

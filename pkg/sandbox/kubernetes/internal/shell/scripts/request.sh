@@ -24,7 +24,7 @@ tell() {
 		say none
 	elif [ ! -s "$D" ]; then
 		say new
-	elif alive || [ -s "$D.end" ]; then
+	elif alive || [ -s "$D.end" ] || alive || [ -s "$D.end" ]; then # a keeper may have come between
 		say run
 	else
 		say dead

@@ -70,6 +70,7 @@ elif [ ! -e "$D" ]; then
 	echo .
 	exit
 fi
+trap '' HUP INT QUIT PIPE ALRM TERM USR1 USR2 # what the command has left in its group may send some
 tell
 [ ! -s "$D.up" ] || echo kept
 echo "lacks$lack"

@@ -13,7 +13,9 @@ enter() {
 		done
 		[ -d "$W" ] || [ ! -w "$p/" ] || mkdir -p "$W"
 		[ -d "$W" ] && [ -w "$W" ] && [ -x "$W" ] || W=$S/work
-		echo "$W" >"$S/w"
+		set -C
+		echo "$W" >"$S/w" # unless another command has just done so
+		set +C
 	fi
 	[ -d "$W" ] && [ -d "$S/tmp" ] || mkdir -p "$W" "$S/tmp"
 	cd "$W" && { [ ! "$d" ] || cd "$d"; } && return
@@ -85,12 +87,13 @@ oom() {
 	done
 }
 
-# kept: waits until the keeper holds the pipes.
+# kept HUNDREDTHS: waits until the keeper holds the pipes.
 kept() {
-	j=0
-	until [ -s "$D.up" ] || [ $j -ge 500 ]; do
-		j=$((j + 1))
+	now
+	j=$((t + $1))
+	until [ -s "$D.up" ] || [ "$t" -ge $j ]; do
 		sleep .01 || sleep 1
+		now
 	done
 	[ -s "$D.up" ]
 }
@@ -102,6 +105,8 @@ look self
 V=$me K=$pp
 . "$D.spec"
 ulimit -S -m "$N" 2>/dev/null
+E=${D##*/}
+[ ! -e "$S/over-${E%%-*}" ] || exit 0 # by a reset that did not see the mark
 i=/dev/null
 [ -e "$D.in" ] && i=$D.in
 [ "$F" = - ] || {
@@ -117,11 +122,13 @@ T0=$t
 echo "$V $bt $K $T0 $T $L $B $N $F $lack" >"$D"
 if [ "$keeper" ]; then
 	keep "$keeper" "$w"
-	kept || [ "$F" = - ] || fin fail "nothing feeds stdin in $D: is there room?"
+	kept 1000 || [ "$F" = - ] || fin fail "nothing feeds stdin in $D: is there room?"
+	now
+	T0=$t
 fi
 rc=143 g=15
 all
-if [ ! -e "$D.stop" ]; then
+if [ ! -e "$D.stop" ] && [ ! -e "$D.why" ]; then # of a kill that did not see the mark
 	(
 		self
 		echo "$me" >"$D.main"
@@ -142,6 +149,7 @@ if [ ! -e "$D.stop" ]; then
 	fi
 fi
 exec 2>/dev/null
+trap '' HUP INT QUIT PIPE ALRM TERM USR1 USR2 # from now on for what this starts as well
 now
 h0=$((t - T0))
 oom
@@ -149,8 +157,8 @@ oom
 exec 3>&- 4>&-
 lock "$D.k" || {
 	note rc "$rc $g $h0 $((o - O))" spec
-	kept
-	read -r p t <"$D.up" && kill -USR1 "$p" && {
+	kept 500 || lock "$D.own" || kept 500
+	read -r p pb <"$D.up" && look "$p" && [ "$bt" = "$pb" ] && kill -USR1 "$p" && {
 		exec 6>&- 9>&- # whose room the next command may need
 		j=0
 		until [ -s "$D.end" ] || [ ! -e "$D.up" ] || [ $j -ge 100 ]; do # its files may be removed by the next command already
