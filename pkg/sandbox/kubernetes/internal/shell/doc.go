@@ -4,7 +4,7 @@
 //
 // # Requests
 //
-// A request is `sh -c SCRIPT sbx NUMBER ARGS...`, of at most 100 KiB, and none waits longer than 8 s. The scripts are in the
+// A request is `sh -c SCRIPT sbx NUMBER ARGS...`, of at most 100 KiB, and none waits longer than 10 s. The scripts are in the
 // folder scripts. Every answer is text:
 //
 //	sbx1 NUMBER BOOT STATE [TEXT]     NUMBER as in the request; BOOT: when the container's first process was started
@@ -41,12 +41,12 @@
 //
 //	w          the path of the workspace: the preferred one, or work in this folder
 //	tmp        $TMPDIR of commands
-//	over-E     epoch E is closed; a line for each time that the reset came; clean-E: one of them has succeeded
+//	over-E     epoch E is closed; twice-E: the reset came more than once; clean-E: it has succeeded
 //	x/ID       a command: the supervisor's process, when that was started, its parent, the command's limits; empty until it is up
 //	x/ID.spec  variables, environment and arguments, as a script for the supervisor
 //	  .script  Command.Script
 //	  .in      stdin, if it came whole; i1, i2...: parts of it; eofN: N is the last; fed: of the last that was read; p0: its pipe
-//	  .main    the main process
+//	  .main    the main process, and when the command began
 //	  .k       exists once it is settled who copies the output; up: the keeper does, its process and when that was started;
 //	           own: a keeper that is late and the supervisor that gives it up settle it once more
 //	  .1 .2    what came out of stdout and stderr

@@ -95,7 +95,7 @@ func (s *Shell) nextID() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.commands++
-	return fmt.Sprintf("%s-%06d", s.epoch, s.commands) // none is the beginning of another
+	return fmt.Sprintf("%s-%06d", s.epoch, s.commands) // none of a million is the beginning of another
 }
 
 // takeFinished returns ids whose files are not needed any more, and whether that is worth a process that removes them.

@@ -16,6 +16,16 @@ why() {
 	lock "$D.why" && note why "$1"
 }
 
+# began: $T0 is when the command began; it fails if that is not known.
+began() {
+	pt=
+	[ -s "$D.main" ] && read -r p pt <"$D.main"
+	case $pt in
+	'' | *[!0-9]*) return 1 ;;
+	esac
+	T0=$pt
+}
+
 # rel: ends the wait of the request that started the command: $K is what waits for the process $V.
 rel() {
 	[ "$K" ] || return

@@ -38,7 +38,7 @@ lock() {
 # reached. A zombie is not reached.
 hunt() {
 	h=0 q=' ' s=$1
-	[ ! -e "$D.rc" ] && [ -s "$D.main" ] && read -r p <"$D.main" && q=" $p "
+	[ ! -e "$D.rc" ] && [ -s "$D.main" ] && read -r p pt <"$D.main" && q=" $p "
 	for f in $(grep -l "^Max resident set  *$B " /proc/[0-9]*/limits); do
 		f=${f%/*}
 		q="$q${f##*/} "

@@ -151,10 +151,10 @@ c3=
 k=0 ran=
 until [ "$m" ] || [ -s "$D.rc" ]; do
 	now
-	[ "$ran" ] || if [ -s "$D.main" ]; then
+	[ "$ran" ] || if began; then
 		ran=1
-	else
-		T0=$t # its time begins with the command
+	elif [ ! -e "$D.main" ]; then
+		T0=$t # not yet
 	fi
 	e=$((t - T0))
 	[ $((t - A)) -ge "$w" ] || [ -s "$D.1" ] || [ -s "$D.2" ] && rel
@@ -175,7 +175,7 @@ until [ "$m" ] || [ -s "$D.rc" ]; do
 		}
 		;;
 	esac
-	k=$((k + 1)) z=30 # no more, since bash may miss a signal that comes just before its wait
+	k=$((k + 1)) z=30 # no more, since a signal that comes just before the wait is missed
 	if [ "$K" ]; then
 		case $k in
 		? | ??) z=3 ;;
@@ -193,13 +193,13 @@ if [ "$c3" ]; then
 fi
 # What it wrote has to be in the files, though others hold the pipes.
 now
-k=0 till=$((t + 500))
+k=0 i=0 till=$((t + 500))
 while
 	tend
 	now
-	[ $n -lt 2 ] && [ $k -lt 3 ] && [ "$t" -lt $till ]
+	[ $n -lt 2 ] && [ $k -lt 3 ] && { [ $i -lt 100 ] || [ "$t" -lt $till ]; }
 do
-	k=$((k + 1))
+	k=$((k + 1)) i=$((i + 1))
 	[ "$idle" ] || k=0
 	m=
 	nap 1

@@ -1,7 +1,7 @@
 # reset NUMBER EPOCH MARKS MARK: kills what carries any of the MARKS, empties workspace, TMPDIR and state folder, removes uploads, and says
 # what it could not. Ended processes that nobody reaps count in the pod's limit: with hundreds of them it is not used again.
 E=$2 D=$S/x/none
-: >>"$S/over-$E"
+lock "$S/over-$E" || : >"$S/twice-$E"
 W=
 [ -s "$S/w" ] && IFS= read -r W <"$S/w"
 for c in find grep rm sleep; do
@@ -15,7 +15,7 @@ cd /
 
 # others: what else the request does, if it was sent more than once, ends: what is in the sandbox afterwards is not its own.
 others() {
-	{ read -r l && read -r l; } <"$S/over-$E" || return
+	[ -e "$S/twice-$E" ] || return
 	B=$1
 	kall
 }
@@ -73,9 +73,7 @@ purge() {
 }
 
 exec 2>/dev/null
-# Who comes after this sees that it is not alone; who came before is seen by others.
-echo sent >>"$S/over-$E"
-others "$4"
+[ -e "$S/clean-$E" ] || others "$4"
 x=$(purge "$3" "$4") || exit # another one is at it
 if [ ! "$x" ]; then
 	: >"$S/clean-$E"

@@ -13,9 +13,7 @@ enter() {
 		done
 		[ -d "$W" ] || [ ! -w "$p/" ] || mkdir -p "$W"
 		[ -d "$W" ] && [ -w "$W" ] && [ -x "$W" ] || W=$S/work
-		set -C
-		echo "$W" >"$S/w" # unless another command has just done so
-		set +C
+		[ -s "$S/w" ] || echo "$W" >"$S/w"
 	fi
 	[ -d "$W" ] && [ -d "$S/tmp" ] || mkdir -p "$W" "$S/tmp"
 	cd "$W" && { [ ! "$d" ] || cd "$d"; } && return
@@ -106,7 +104,10 @@ V=$me K=$pp
 . "$D.spec"
 ulimit -S -m "$N" 2>/dev/null
 E=${D##*/}
-[ ! -e "$S/over-${E%%-*}" ] || exit 0 # by a reset that did not see the mark
+[ ! -e "$S/over-${E%%-*}" ] || { # by a reset that did not see the mark
+	rm -f "$D" "$D".*
+	exit 0
+}
 i=/dev/null
 [ -e "$D.in" ] && i=$D.in
 [ "$F" = - ] || {
@@ -122,16 +123,15 @@ T0=$t
 echo "$V $bt $K $T0 $T $L $B $N $F $lack" >"$D"
 if [ "$keeper" ]; then
 	keep "$keeper" "$w"
-	kept 1000 || [ "$F" = - ] || fin fail "nothing feeds stdin in $D: is there room?"
-	now
-	T0=$t
+	kept 1000 || [ "$F" = - ] || { ! lock "$D.own" && kept 500; } || fin fail "nothing feeds stdin in $D: is there room?"
 fi
 rc=143 g=15
 all
 if [ ! -e "$D.stop" ] && [ ! -e "$D.why" ]; then # of a kill that did not see the mark
 	(
 		self
-		echo "$me" >"$D.main"
+		now
+		echo "$me $t" >"$D.main"
 		ulimit -S -m "$M"
 		[ "$Q" = 0 ] || command ulimit -n "$Q"
 		exec 5<&- 7<&- 6>&- 9>&- 2>&4 4>&-
@@ -150,6 +150,7 @@ if [ ! -e "$D.stop" ] && [ ! -e "$D.why" ]; then # of a kill that did not see th
 fi
 exec 2>/dev/null
 trap '' HUP INT QUIT PIPE ALRM TERM USR1 USR2 # from now on for what this starts as well
+began
 now
 h0=$((t - T0))
 oom
