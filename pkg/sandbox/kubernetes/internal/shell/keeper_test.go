@@ -3,7 +3,7 @@ package shell_test
 import (
 	"bytes"
 	"context"
-	"errors"
+	"fmt"
 	"io"
 	"math"
 	"strconv"
@@ -147,17 +147,25 @@ func TestTimeBeginsWithCommand(t *testing.T) {
 			if err := run(t, s, sandbox.Command{Argv: []string{"true"}}); err != nil {
 				t.Fatal(err)
 			}
-			held := make(chan error, 1)
-			go func() {
-				const hold = "until f=$(echo /tmp/.sbxrun/x/*-000002) && [ -s $f ]; do :; done; read -r p rest <$f; kill -STOP $p; sleep 4; kill -CONT $p"
-				_, err := pod.Run(context.WithoutCancel(t.Context()), []string{"sh", "-c", hold})
-				held <- err
-			}()
-			var out bytes.Buffer
-			res, err := s.Exec(t.Context(), sandbox.Command{Argv: []string{"echo", "out"}, Timeout: 2900 * time.Millisecond}, &out, nil)
-			if err := errors.Join(err, <-held); err != nil || res.Exit != 0 || res.Limit != "" || out.String() != "out\n" {
-				t.Errorf("%+v, %v, %q", res, err, out.String())
+			for n := 2; n < 20; n++ {
+				held := make(chan string, 1)
+				go func() {
+					const hold = `until f=$(echo /tmp/.sbxrun/x/*-$0) && [ -s $f ]; do :; done; read -r p rest <$f; kill -STOP $p
+						[ -e $f.main ] && echo late || sleep 4; kill -CONT $p`
+					reply, _ := pod.Run(context.WithoutCancel(t.Context()), []string{"sh", "-c", hold, fmt.Sprintf("%06d", n)})
+					held <- string(reply.Stdout)
+				}()
+				var out bytes.Buffer
+				res, err := s.Exec(t.Context(), sandbox.Command{Argv: []string{"echo", "out"}, Timeout: 2900 * time.Millisecond}, &out, nil)
+				if <-held != "" {
+					continue // the command had begun
+				}
+				if err != nil || res.Exit != 0 || res.Limit != "" || out.String() != "out\n" {
+					t.Errorf("%+v, %v, %q", res, err, out.String())
+				}
+				return
 			}
+			t.Error("the supervisor was never held up before the command")
 		})
 	}
 }
