@@ -7,7 +7,7 @@ import (
 
 // What a Transport has to carry.
 const (
-	// MaxRun is how long one Run may take, its answer included. The protocol's own requests wait for at most 8 s, and ask
+	// MaxRun is how long one Run may take, its answer included. The protocol's own requests wait for at most 10 s, and ask
 	// for less where answers do not come in time.
 	MaxRun = 20 * time.Second
 	// MaxArgv is the most bytes of an argv together.
