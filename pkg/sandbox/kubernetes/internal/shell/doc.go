@@ -25,9 +25,10 @@
 // All of them may be sent again: a request that gets no answer is, for 75 s and once at least, with growing pauses. start makes the
 // command's file, and only who makes it starts the command; parts of stdin are numbered; output is asked for by place; the
 // file stays when its command is over; an epoch, part of each command's id, is closed by a reset, after which
-// requests with it are refused, and a supervisor that is late leaves. A reset has a mark of its own: where it comes again the earlier one
-// is killed, and once one has succeeded those that come later do nothing. So a command is carried out once at most, whatever is lost, late or repeated on the way. A
-// BOOT that has changed says that the container was started anew: what ran in it is over, and the Shell is.
+// requests with it are refused, and a supervisor that is late leaves. A reset has a mark of its own: where it comes again
+// the earlier one is killed, and once one has succeeded those that come later do nothing. So a command is carried out once at
+// most, whatever is lost, late or repeated on the way. A BOOT that has changed says that the container was started anew: what
+// ran in it is over, and the Shell is.
 //
 // At most Options.InFlight requests are made at a time, and two of them are kept free of those that wait in the sandbox; two
 // at most are uploads, which over a slow line take minutes.
@@ -66,9 +67,9 @@
 // killing it, and writes the record of the end. The supervisor then only says how the main process ended. Who of the two
 // copies the output is settled by a file that can be made once: a keeper that dies before it copies leaves that to the
 // supervisor, and with one that dies later the command counts as killed. The time of a command begins when it does, not
-// with its keeper. A command with a short time limit, or with stdin that
-// comes in parts, has a keeper from its start on. Until there is a keeper nobody watches the time: a command that was
-// over by itself after its limit is still one that met it, and one whose client is gone before that ends with the sandbox.
+// with its keeper. A command with a short time limit, or with stdin that comes in parts, has a keeper from its start on. Until
+// there is a keeper nobody watches the time: a command that was over by itself after its limit is still one that met it, and
+// one whose client is gone before that ends with the sandbox.
 //
 // Whoever is left by its parent becomes a child of the container's first process, and stays a zombie where
 // that reaps none, as Agent Sandbox's Python runtime. A short command leaves nobody; one with a keeper leaves two,
@@ -113,6 +114,7 @@
 // in PATH. It can so forge its own result, which is its own doing in any case, and that of commands beside it in the same
 // sandbox, and what Receive reads: that is what is in the sandbox. It cannot reach beyond: every answer is bounded in size,
 // parsed by strict rules and made to no path of this machine; it has to repeat a number that no earlier answer had; time
-// limits are enforced here as well, 15 s later, and output limits to the byte; without an answer for 75 s the sandbox is lost.
+// limits are enforced here as well, 15 s later and from the first answer that says that the command runs, and output limits to
+// the byte; without an answer for 75 s the sandbox is lost.
 // A supervisor that is dead without a record counts as death by KILL. reset guards against leftovers, not against hostility.
 package shell

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -30,9 +31,9 @@ func (h *held) Run(ctx context.Context, argv []string) (shell.Reply, error) {
 				reply, _ := h.pod.Run(context.WithoutCancel(ctx), argv)
 				h.first <- reply
 			}()
-			const hold = `i=0; while i=$((i + 1)); [ $i -lt 1000 ]; do for f in $(grep -l "^Max resident set  *576460752303423488 " /proc/[0-9]*/limits 2>/dev/null); do
+			const hold = `i=0; while i=$((i + 1)); [ $i -lt 1000 ]; do for f in $(grep -l "^Max resident set  *$0 " /proc/[0-9]*/limits 2>/dev/null); do
 				p=${f%/*}; kill -STOP "${p##*/}" && held=1; done; [ ! "$held" ] || exit 0; done; exit 1`
-			reply, err := h.pod.Run(ctx, []string{"sh", "-c", hold})
+			reply, err := h.pod.Run(ctx, []string{"sh", "-c", hold, fmt.Sprint(shell.ResetMark)})
 			if err != nil || reply.Exit != 0 {
 				lost = false
 			}
