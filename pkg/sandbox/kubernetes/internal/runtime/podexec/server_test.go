@@ -148,7 +148,8 @@ func (s *server) webSocket(w http.ResponseWriter, r *http.Request) {
 	defer conn.Close()
 	stdin, input := io.Pipe()
 	defer stdin.Close()
-	gone := make(chan struct{})
+	gone, reading := make(chan struct{}), make(chan struct{})
+	conn.SetPongHandler(func(string) error { close(reading); return nil })
 	go func() {
 		defer close(gone)
 		for {
@@ -165,6 +166,16 @@ func (s *server) webSocket(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 	}()
+	if s.hang {
+		// client-go (v0.37) leaves goroutines behind where a request is cancelled before its reader has begun. One that
+		// answers a ping has.
+		go func() { _, _ = io.Copy(io.Discard, stdin) }()
+		_ = conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(time.Minute))
+		select {
+		case <-reading:
+		case <-gone:
+		}
+	}
 	var mu sync.Mutex
 	channel := func(id byte) io.Writer {
 		return writer(func(p []byte) (int, error) {
