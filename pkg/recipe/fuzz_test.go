@@ -98,9 +98,9 @@ func BenchmarkParse(b *testing.B) {
 }
 
 // What a process pays once.
-func BenchmarkCompileSchema(b *testing.B) {
+func BenchmarkCompileRules(b *testing.B) {
 	for b.Loop() {
-		compileSchema()
+		compileRules()
 	}
 }
 

@@ -1,6 +1,7 @@
 package recipe
 
 import (
+	"slices"
 	"sort"
 	"strings"
 	"testing"
@@ -11,8 +12,8 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// The library checks a schema against the meta-schema that it names when it compiles it.
-func TestSchemaIsValid(t *testing.T) {
+// asPublished is the schema as editors compile it. The library checks it against the meta-schema that it names.
+func asPublished(t *testing.T) *jsonschema.Schema {
 	s, err := jsonschema.CompileString("recipe.schema.json", schemas.Recipe)
 	if err != nil {
 		t.Fatal(err)
@@ -20,10 +21,63 @@ func TestSchemaIsValid(t *testing.T) {
 	if s.Draft != jsonschema.Draft2020 {
 		t.Error("the schema is not of draft 2020-12")
 	}
+	return s
 }
 
-// rules walks the part of the schema at path, and calls visit for each key of a mapping with its rule.
-func rules(node any, path string, visit func(path string, rule map[string]any)) {
+// What is compiled as draft 7 judges as what is published does.
+func TestDraft7MeansTheSame(t *testing.T) {
+	want := asPublished(t)
+	if rules().Draft != jsonschema.Draft7 {
+		t.Errorf("compiled as %v", rules().Draft)
+	}
+	refused := 0
+	for _, pattern := range []string{"testdata/good/*.txtar", "testdata/bad/*.txtar"} {
+		archives(t, pattern, func(t *testing.T, _ string, a *txtar.Archive) {
+			var v any
+			if yaml.Unmarshal(a.Files[0].Data, &v) != nil {
+				return
+			}
+			was, is := want.Validate(v), rules().Validate(v)
+			if (was == nil) != (is == nil) {
+				t.Errorf("as published %v, as draft 7 %v", was, is)
+			}
+			if is != nil {
+				refused++
+			}
+		})
+	}
+	if refused < 15 {
+		t.Errorf("only %d recipes were refused", refused)
+	}
+}
+
+// Draft 7 ignores what stands beside a $ref, which may be no more than text for readers.
+func TestNothingStandsBesideRef(t *testing.T) {
+	var look func(node any, path string)
+	look = func(node any, path string) {
+		switch x := node.(type) {
+		case map[string]any:
+			if _, is := x["$ref"].(string); is {
+				for key := range x {
+					if !slices.Contains([]string{"$ref", "title", "description", "default"}, key) {
+						t.Errorf("%s: %q stands beside a $ref", path, key)
+					}
+				}
+			}
+			for key, child := range x {
+				look(child, path+"/"+key)
+			}
+		case []any:
+			for _, child := range x {
+				look(child, path+"/[]")
+			}
+		}
+	}
+	look(published(), "")
+}
+
+// eachKey walks the part of the schema at path, and calls visit for each key of a mapping with its rule.
+func eachKey(node any, path string, visit func(path string, rule map[string]any)) {
 	switch x := node.(type) {
 	case map[string]any:
 		if properties, ok := x["properties"].(map[string]any); ok {
@@ -32,11 +86,11 @@ func rules(node any, path string, visit func(path string, rule map[string]any)) 
 			}
 		}
 		for key, child := range x {
-			rules(child, path+"/"+key, visit)
+			eachKey(child, path+"/"+key, visit)
 		}
 	case []any:
 		for _, child := range x {
-			rules(child, path+"/[]", visit)
+			eachKey(child, path+"/[]", visit)
 		}
 	}
 }
@@ -50,7 +104,7 @@ func dereference(rule map[string]any) map[string]any {
 
 func TestEveryKeyIsDescribed(t *testing.T) {
 	seen := 0
-	rules(schema().raw, "", func(path string, rule map[string]any) {
+	eachKey(published(), "", func(path string, rule map[string]any) {
 		seen++
 		if rule["errorMessage"] != nil {
 			return // a key that cannot stand there
@@ -111,10 +165,10 @@ func TestEveryKeyIsInAGoodRecipe(t *testing.T) {
 			t.Fatal(err)
 		}
 		d := &decoder{src: newSource(string(a.Files[0].Data))}
-		covered(schema().raw.(map[string]any), "#", d.tree(n.Content[0]), seen)
+		covered(published().(map[string]any), "#", d.tree(n.Content[0]), seen)
 	})
 	var missing []string
-	rules(schema().raw, "", func(path string, rule map[string]any) {
+	eachKey(published(), "", func(path string, rule map[string]any) {
 		if !seen[path] && rule["errorMessage"] == nil {
 			missing = append(missing, path)
 		}
@@ -127,12 +181,13 @@ func TestEveryKeyIsInAGoodRecipe(t *testing.T) {
 
 // An editor gives the schema what a YAML library makes of the text, not what this package does.
 func TestSchemaAcceptsGoodRecipesAsEditorsReadThem(t *testing.T) {
+	schema := asPublished(t)
 	archives(t, "testdata/good/*.txtar", func(t *testing.T, _ string, a *txtar.Archive) {
 		var v any
 		if err := yaml.Unmarshal(a.Files[0].Data, &v); err != nil {
 			t.Fatal(err)
 		}
-		if err := schema().compiled.Validate(v); err != nil {
+		if err := schema.Validate(v); err != nil {
 			t.Errorf("%#v", err)
 		}
 	})

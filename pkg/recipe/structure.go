@@ -15,28 +15,33 @@ import (
 	"github.com/sbxrun/sbxrun/schemas"
 )
 
-// compiledSchema is the schema of recipes, also as JSON to take titles and keys from.
-type compiledSchema struct {
-	compiled *jsonschema.Schema
-	raw      any
+// rules is the schema of recipes, compiled. It is compiled as one of draft 7, in which all that it uses means the same and
+// one keyword has another name: the library checks a schema against that of its draft first, and for draft 2020-12 that
+// takes longer than everything else.
+var rules = sync.OnceValue(compileRules)
+
+func compileRules() *jsonschema.Schema {
+	return jsonschema.MustCompileString("recipe.schema.json", draft7.Replace(schemas.Recipe))
 }
 
-var schema = sync.OnceValue(compileSchema)
+var draft7 = strings.NewReplacer(
+	`"https://json-schema.org/draft/2020-12/schema"`, `"http://json-schema.org/draft-07/schema#"`,
+	`"dependentRequired"`, `"dependencies"`)
 
-func compileSchema() (s compiledSchema) {
-	if err := json.Unmarshal([]byte(schemas.Recipe), &s.raw); err != nil {
+// published is the schema of recipes as it is written, to take titles and keys from.
+var published = sync.OnceValue(func() (doc any) {
+	if err := json.Unmarshal([]byte(schemas.Recipe), &doc); err != nil {
 		panic(err)
 	}
-	s.compiled = jsonschema.MustCompileString("recipe.schema.json", schemas.Recipe)
-	return s
-}
+	return doc
+})
 
 // structure checks root against the schema. A misspelt key is reported and then taken as the key that it was meant to
 // be, so that it hides no other mistake and causes none.
 func (d *decoder) structure(root *value) {
 	for {
 		err := &jsonschema.ValidationError{}
-		failed := errors.As(schema().compiled.Validate(root.data()), &err)
+		failed := errors.As(rules().Validate(root.data()), &err)
 		if !failed {
 			return
 		}
@@ -83,7 +88,7 @@ func (c *structureCheck) explain(e *jsonschema.ValidationError) {
 		}
 		return
 	}
-	if len(path) > 2 && path[len(path)-3] == "dependentRequired" {
+	if len(path) > 2 && path[len(path)-3] == "dependencies" {
 		keyword, path = "dependentRequired", path[:len(path)-2]
 	}
 	at := c.instance(pointer(e.InstanceLocation))
@@ -243,7 +248,7 @@ func pointer(s string) []string {
 
 // lookup returns the part of the schema that path leads to.
 func lookup(path []string) any {
-	at := schema().raw
+	at := published()
 	for _, token := range path {
 		switch x := at.(type) {
 		case map[string]any:
