@@ -54,7 +54,11 @@ func (a *attempt) collectFrom(ctx context.Context, box int, items []recipe.Colle
 			c.x.refuse("%v", err)
 			continue
 		}
-		wishes = append(wishes, &wish{Collect: item, glob: glob})
+		optional, err := truth(item.Optional, a.names.get)
+		if err != nil {
+			return failed(event.ReasonAssertion, "%s: optional: %v", what, err)
+		}
+		wishes = append(wishes, &wish{Collect: item, glob: glob, optional: optional})
 	}
 	if !b.isStaged { // no step has used it
 		if o := a.firstUse(ctx, box); o.verdict != event.Passed {
@@ -79,7 +83,7 @@ func (a *attempt) collectFrom(ctx context.Context, box int, items []recipe.Colle
 	var missing []string
 	line := 0
 	for _, w := range wishes {
-		if w.settled || w.Optional {
+		if w.settled || w.optional {
 			continue
 		}
 		if line == 0 {
@@ -105,9 +109,10 @@ type collection struct {
 // wish is one item of collect.
 type wish struct {
 	recipe.Collect
-	glob    string
-	link    bool // the path is that of a symbolic link
-	settled bool // something was found, or refused
+	glob     string
+	optional bool
+	link     bool // the path is that of a symbolic link
+	settled  bool // something was found, or refused
 }
 
 func (w *wish) missing() string {

@@ -125,3 +125,19 @@ func text(t *expr.Template, names func() expr.Env) (string, error) {
 	}
 	return t.Text(names())
 }
+
+// truth is the value of what is true or false; nil is false.
+func truth(v *expr.Value, names func() expr.Env) (bool, error) {
+	if v == nil {
+		return false, nil
+	}
+	var env expr.Env
+	if !v.IsLiteral() {
+		env = names()
+	}
+	x, err := v.Eval(env)
+	if err != nil {
+		return false, err
+	}
+	return expr.TruthOf(x)
+}

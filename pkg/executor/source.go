@@ -37,13 +37,17 @@ func (g *gather) add(f recipe.File) error {
 	if err != nil {
 		return fmt.Errorf("dst: %w", err)
 	}
+	mode, err := fileMode(f, g.names)
+	if err != nil {
+		return err
+	}
 	if f.Content != nil {
 		content, err := text(f.Content, g.names)
 		if err != nil {
 			return fmt.Errorf("content: %w", err)
 		}
 		g.to.add(entry{
-			name: dst, mode: modeOr(f.Mode, 0o644), size: int64(len(content)), time: g.now,
+			name: dst, mode: modeOr(mode, 0o644), size: int64(len(content)), time: g.now,
 			open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader([]byte(content))), nil },
 		})
 		return nil
@@ -55,11 +59,34 @@ func (g *gather) add(f recipe.File) error {
 	if err := confined(g.recipe, f.Src, src); err != nil {
 		return fmt.Errorf("src: %w", err)
 	}
-	err = g.source(src, dst, f.Mode)
-	if errors.Is(err, errNoFile) && f.Optional {
+	err = g.source(src, dst, mode)
+	if !errors.Is(err, errNoFile) {
+		return err
+	}
+	optional, wrong := truth(f.Optional, g.names)
+	switch {
+	case wrong != nil:
+		return fmt.Errorf("optional: %w", wrong)
+	case optional:
 		return nil
 	}
 	return err
+}
+
+// fileMode is the mode that f asks for; zero: none.
+func fileMode(f recipe.File, names func() expr.Env) (uint32, error) {
+	if f.Mode == nil {
+		return 0, nil
+	}
+	bits, err := text(f.Mode, names)
+	if err != nil {
+		return 0, fmt.Errorf("mode: %w", err)
+	}
+	mode, err := recipe.ModeOf(bits)
+	if err != nil {
+		return 0, fmt.Errorf("mode: %w", err)
+	}
+	return mode, nil
 }
 
 // source adds a file, a folder or what a glob matches.

@@ -39,9 +39,10 @@ func newRecipeFiles(r *recipe.Recipe, l *layout) *recipeFiles {
 				continue
 			}
 			b.files = append(b.files, file)
-			for _, t := range []*expr.Template{file.Src, file.Content, file.Dst} {
+			for _, t := range []*expr.Template{file.Src, file.Content, file.Dst, file.Mode} {
 				b.fixed = b.fixed && (t == nil || t.IsLiteral())
 			}
+			b.fixed = b.fixed && (file.Optional == nil || file.Optional.IsLiteral())
 		}
 	}
 	return f

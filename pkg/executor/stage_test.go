@@ -27,11 +27,13 @@ func TestStaging(t *testing.T) {
 		{"a glob without dst", "{src: 'data/*/*.in'}", "cat x/1.in y/2.in", "12"},
 		{"modes are kept", "{src: tree, dst: .}", "test -x run.sh; test ! -x a.txt", ""},
 		{"a mode", "{src: tree/a.txt, mode: '0755'}", "test -x a.txt", ""},
+		{"a mode of the case", "{src: tree/a.txt, mode: '${{ case.mode }}'}", "test -x a.txt", ""},
 		{"content", "{content: 'case ${{ case.n }}', dst: deep/down/c}", "cat deep/down/c", "case 7"},
 		{"an absolute dst", "{content: x, dst: /tmp/abs}", "cat /tmp/abs", "x"},
 		{"a folder by a link to it", "{src: tolink}", "cat tolink/a.txt tolink/sub/b.txt; readlink tolink/link; test ! -h tolink", "aba.txt"},
 		{"links stay links", "{src: tree, dst: .}", "readlink link", "a.txt"},
 		{"optional", "{src: '*.none', optional: true}", "ls", ""},
+		{"optional by the case", "{src: '*.none', optional: '${{ case.n > 6 }}'}", "ls", ""},
 		{"a large file", "{src: big}", "wc -c < big", "2097152"},
 		{"a name of the case", "{src: 'data/${{ case.dir }}/2.in', dst: in}", "cat in", "2"},
 	}
@@ -48,7 +50,7 @@ func TestStaging(t *testing.T) {
 				if err := os.Symlink("tree", filepath.Join(b.dir, "tolink")); err != nil {
 					t.Fatal(err)
 				}
-				recipe := "cases: {list: [{id: c, n: 7, dir: y}]}\n"
+				recipe := "cases: {list: [{id: c, n: 7, dir: y, mode: '0755'}]}\n"
 				if level == "recipe" {
 					recipe += "files: [" + tt.files + "]\nsteps:\n- {name: s, run: '" + tt.script + "'}"
 				} else {
@@ -71,6 +73,7 @@ func TestMissingFiles(t *testing.T) {
 		"files: [{src: '${{ case.f }}'}]\nsteps: [{name: s, run: 'true'}]",
 		"steps: [{name: s, files: [{src: '${{ case.f }}'}], run: 'true'}]",
 		"steps: [{name: s, files: [{src: '${{ case.f }}*'}], run: 'true'}]",
+		"steps: [{name: s, files: [{src: '${{ case.f }}', optional: '${{ case.f == 7 }}'}], run: 'true'}]",
 		"steps: [{name: s, stdin: {file: '${{ case.f }}'}, run: 'true'}]",
 	} {
 		b := newBench(t)

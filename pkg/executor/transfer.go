@@ -15,42 +15,58 @@ import (
 	"github.com/sbxrun/sbxrun/pkg/recipe"
 )
 
-// transfer streams files from one sandbox of the sample into another.
-func (t *try) transfer(ctx context.Context, f recipe.File, to *box) outcome {
-	src, err := text(f.Src, t.env.names)
-	if err == nil {
-		var dst string
-		if dst, err = text(f.Dst, t.env.names); err == nil {
-			return t.move(ctx, t.a.run.layout.boxIndex(f.From), src, to, dst, f)
-		}
-	}
-	return failed(event.ReasonAssertion, "stage files from %s: %v", f.From, err)
+// movement is what is to be streamed from one sandbox of the sample into another.
+type movement struct {
+	from, src, dst string
+	mode           uint32
+	optional       bool
 }
 
-func (t *try) move(ctx context.Context, index int, src string, to *box, dst string, f recipe.File) outcome {
+// transfer streams files from one sandbox of the sample into another.
+func (t *try) transfer(ctx context.Context, f recipe.File, to *box) outcome {
+	m := movement{from: f.From}
+	var err error
+	m.src, err = text(f.Src, t.env.names)
+	if err == nil {
+		m.dst, err = text(f.Dst, t.env.names)
+	}
+	if err == nil {
+		m.mode, err = fileMode(f, t.env.names)
+	}
+	if err == nil {
+		m.optional, err = truth(f.Optional, t.env.names)
+	}
+	if err != nil {
+		return failed(event.ReasonAssertion, "stage files from %s: %v", f.From, err)
+	}
+	return t.move(ctx, m, to)
+}
+
+func (t *try) move(ctx context.Context, m movement, to *box) outcome {
+	index := t.a.run.layout.boxIndex(m.from)
 	from := t.a.boxes[index]
-	what := fmt.Sprintf("take %s from sandbox %s", src, f.From)
+	what := fmt.Sprintf("take %s from sandbox %s", m.src, m.from)
 	if from.gone() {
 		return failed(event.ReasonArtifact, "%s: that sandbox is gone", what)
 	}
 	if o := t.a.firstUse(ctx, index); o.verdict != event.Passed {
 		return o
 	}
-	name := renamer{dst: dst, base: path.Base(path.Clean(src)), isGlob: isGlob(src)}
-	r, at, err := from.open(ctx, src)
+	name := renamer{dst: m.dst, base: path.Base(path.Clean(m.src)), isGlob: isGlob(m.src)}
+	r, at, err := from.open(ctx, m.src)
 	if err != nil {
 		return refused(ctx, from, what, event.ReasonStage, err)
 	}
 	name.src = streamName(at)
 	defer r.Close()
 	dir := "."
-	if path.IsAbs(dst) {
+	if path.IsAbs(m.dst) {
 		dir = "/"
 	}
 	count := 0
 	to.gives()
 	readErr, sendErr := pipe(func(w io.Writer) (err error) {
-		count, err = retar(w, r, name, f.Mode)
+		count, err = retar(w, r, name, m.mode)
 		return err
 	}, func(r io.Reader) error { return to.sb.Send(ctx, dir, r) })
 	switch {
@@ -58,7 +74,7 @@ func (t *try) move(ctx context.Context, index int, src string, to *box, dst stri
 		return refused(ctx, from, what, event.ReasonStage, readErr)
 	case sendErr != nil:
 		return refused(ctx, to, "stage files", event.ReasonStage, sendErr)
-	case count == 0 && !f.Optional:
+	case count == 0 && !m.optional:
 		return failed(event.ReasonArtifact, "%s: there is nothing of that name", what)
 	}
 	return passed()

@@ -74,15 +74,15 @@ type fileJSON struct {
 	Content  *expr.Template `json:"content,omitempty"`
 	From     string         `json:"from,omitempty"`
 	Dst      *expr.Template `json:"dst,omitempty"`
-	Mode     string         `json:"mode,omitempty"` // octal
+	Mode     string         `json:"mode,omitempty"` // octal, or an expression
 	Sandbox  string         `json:"sandbox,omitempty"`
-	Optional bool           `json:"optional,omitempty"`
+	Optional *expr.Value    `json:"optional,omitempty"`
 }
 
 type collectJSON struct {
 	Src      *expr.Template `json:"src"`
 	Sandbox  string         `json:"sandbox,omitempty"`
-	Optional bool           `json:"optional,omitempty"`
+	Optional *expr.Value    `json:"optional,omitempty"`
 }
 
 // itemJSON is a step, or a group of them.
@@ -137,7 +137,7 @@ func (p *Plan) describe(secrets *mask.Mask) description {
 		Secrets: each(r.Secrets, secretName), Sandboxes: each(r.Sandboxes, box), Origin: p.origin, Files: each(r.Files, file), Steps: each(r.Steps, item),
 		Finally: each(r.Finally, item), Verify: each(r.Verify, item), Timeout: p.Timeout.String(),
 		Pool: poolJSON{Size: p.Pool.Size, Reuse: p.Pool.Reuse}, Samples: p.Samples, CaseCount: p.Cases, Total: p.Total,
-		Collect: each(r.Collect, func(c recipe.Collect) collectJSON { return collectJSON{c.Src, c.Sandbox, c.Optional} }),
+		Collect: each(r.Collect, func(c recipe.Collect) collectJSON { return collectJSON{c.Src, c.Sandbox, unlessFalse(c.Optional)} }),
 		Gates:   each(r.Gates, func(g recipe.Gate) *expr.Expr { return g.Expr }),
 	}
 	if p.Pool.Warm >= 0 {
@@ -182,11 +182,22 @@ func box(s recipe.Sandbox) boxJSON {
 }
 
 func file(f recipe.File) fileJSON {
-	out := fileJSON{Src: f.Src, Content: f.Content, From: f.From, Dst: f.Dst, Sandbox: f.Sandbox, Optional: f.Optional}
-	if f.Mode != 0 {
-		out.Mode = fmt.Sprintf("%04o", f.Mode)
+	out := fileJSON{Src: f.Src, Content: f.Content, From: f.From, Dst: f.Dst, Sandbox: f.Sandbox, Optional: unlessFalse(f.Optional)}
+	if f.Mode != nil {
+		out.Mode = f.Mode.Source()
+		if mode, err := recipe.ModeOf(out.Mode); err == nil {
+			out.Mode = fmt.Sprintf("%04o", mode)
+		}
 	}
 	return out
+}
+
+// unlessFalse leaves out what is false, as it is where it is not given.
+func unlessFalse(v *expr.Value) *expr.Value {
+	if v != nil && v.Source() == false {
+		return nil
+	}
+	return v
 }
 
 func item(i recipe.Item) itemJSON {
@@ -201,13 +212,10 @@ func step(s recipe.Step) stepJSON {
 	out := stepJSON{
 		Name: s.Name, ID: s.ID, Line: s.Pos.Line, If: s.If, Run: s.Run, Argv: s.Argv, Sandbox: s.Sandbox,
 		Files: each(s.Files, file), Stdin: s.Stdin, StdinFile: s.StdinFile, Env: env(s.Env), Dir: s.Dir, Timeout: s.Timeout,
-		Background: s.Background, Expect: expectations(s.Expect), Capture: map[string]*expr.Expr{},
+		ContinueOnError: unlessFalse(s.ContinueOnError), Background: s.Background, Expect: expectations(s.Expect), Capture: map[string]*expr.Expr{},
 	}
 	if s.Run != nil {
 		out.Shell = s.Shell
-	}
-	if v := s.ContinueOnError; v != nil && v.Source() != false {
-		out.ContinueOnError = v
 	}
 	if r := s.Retry; r.Attempts != nil && r.Attempts.Source() != 1 {
 		out.Retry = &retryJSON{r.Attempts, duration(r.Backoff), r.On}

@@ -30,7 +30,7 @@ func (p *Plan) missing() error {
 func (p *Plan) missingFiles(files []recipe.File) error {
 	var errs []error
 	for _, f := range files {
-		if f.From == "" && !f.Optional {
+		if f.From == "" && f.Required() {
 			errs = append(errs, p.missingFile(f.Pos, "src", f.Src))
 		}
 	}

@@ -2,6 +2,7 @@ package recipe
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path"
@@ -33,9 +34,9 @@ func (d *decoder) file(v *value, at place) (File, bool) {
 		Src:      d.template(v.get("src"), at),
 		Content:  d.template(v.get("content"), at),
 		Dst:      d.template(v.get("dst"), at),
-		Mode:     d.mode(v.get("mode")),
+		Mode:     d.mode(v.get("mode"), at),
 		Sandbox:  d.sandboxName(v.get("sandbox")),
-		Optional: v.get("optional").truth(),
+		Optional: d.flag(v.get("optional"), at),
 	}
 	isFile := f.Content != nil
 	if from := v.entry("from"); from != nil {
@@ -48,7 +49,7 @@ func (d *decoder) file(v *value, at place) (File, bool) {
 		}
 		d.inSandbox(v.get("src"), f.Src)
 	} else if f.Src != nil && f.Src.IsLiteral() {
-		isFile = d.staged(v.get("src"), f.Optional)
+		isFile = d.staged(v.get("src"), !f.Required())
 	}
 	if dst := v.get("dst"); f.Dst != nil {
 		d.confined("dst", dst.pos, dst.text)
@@ -138,25 +139,33 @@ func climbs(p string) bool {
 
 var octal = regexp.MustCompile(`^(?:0o)?([0-7]{1,4})$`)
 
-// mode reads permission bits as chmod does, whether or not YAML took them for a number: 644, 0644 and "0644" are one.
-func (d *decoder) mode(v *value) uint32 {
-	if !v.scalar() {
-		return 0
-	}
-	digits := octal.FindStringSubmatch(v.text)
+// ModeOf is permission bits as chmod reads them: 644, 0644 and 0o644 are one.
+func ModeOf(text string) (uint32, error) {
+	digits := octal.FindStringSubmatch(text)
 	if digits == nil {
-		if v.kind == number {
-			d.errorf(v.pos, "mode: expected permission bits as chmod takes them, such as \"0644\", got %s", v)
-		}
-		return 0 // of text, the schema has said so
+		return 0, fmt.Errorf("expected permission bits as chmod takes them, such as \"0644\", got %q", shorten(text))
 	}
 	mode, _ := strconv.ParseUint(digits[1], 8, 32)
 	if mode < 1 || mode > 0o777 {
-		d.errorf(v.pos, "mode: permission bits must be from 0001 to 0777, got %s", v.text)
-		return 0
+		return 0, fmt.Errorf("permission bits must be from 0001 to 0777, got %s", text)
 	}
-	return uint32(mode)
+	return uint32(mode), nil
 }
+
+// mode decodes permission bits, whether or not YAML took them for a number.
+func (d *decoder) mode(v *value, at place) *expr.Template {
+	t := d.template(v, at)
+	if t == nil || !t.IsLiteral() {
+		return t
+	}
+	if _, err := ModeOf(v.text); err != nil && (v.kind == number || octal.MatchString(v.text)) { // of other text, the schema has said so
+		d.errorf(v.pos, "mode: %s", err)
+	}
+	return t
+}
+
+// Required says whether it is a mistake, as far as that can be seen before its expressions have values, if Src is missing.
+func (f File) Required() bool { return f.Optional == nil || f.Optional.Source() == false }
 
 // staged checks that what is to be staged is there, and says whether it is a file. A glob may match nothing until it runs.
 func (d *decoder) staged(v *value, optional bool) bool {

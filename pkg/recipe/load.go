@@ -142,7 +142,8 @@ func (d *decoder) decode(root *value) {
 	r.Finally = d.items(root.get("finally"), partFinally)
 	r.Verify = d.items(root.get("verify"), partVerify)
 	for _, v := range root.get("collect").list() {
-		c := Collect{Pos: v.pos, Src: d.template(v.get("src"), place{scope: d.scopes.sample}), Sandbox: d.sandboxName(v.get("sandbox")), Optional: v.get("optional").truth()}
+		at := place{scope: d.scopes.sample}
+		c := Collect{Pos: v.pos, Src: d.template(v.get("src"), at), Sandbox: d.sandboxName(v.get("sandbox")), Optional: d.flag(v.get("optional"), at)}
 		d.inSandbox(v.get("src"), c.Src)
 		if c.Sandbox == "" {
 			c.Sandbox = d.known.Sandboxes[0]

@@ -142,9 +142,9 @@ type File struct {
 	Content  *expr.Template
 	From     string // name of a sandbox
 	Dst      *expr.Template
-	Mode     uint32 // permission bits, at most 0777; zero: as the source, 0644 for Content
-	Sandbox  string // name; empty: every one (recipe level), the step's (step level)
-	Optional bool
+	Mode     *expr.Template // see ModeOf; nil: as the source, 0644 for Content
+	Sandbox  string         // name; empty: every one (recipe level), the step's (step level)
+	Optional *expr.Value    // true or false; nil: false
 }
 
 // Collect takes artifacts out of a sandbox.
@@ -152,7 +152,7 @@ type Collect struct {
 	Pos      Pos
 	Src      *expr.Template // glob
 	Sandbox  string         // name; the first sandbox where none is named
-	Optional bool
+	Optional *expr.Value    // true or false; nil: false
 }
 
 // Item is one step, or several in parallel.

@@ -228,8 +228,8 @@ steps:
 func TestModes(t *testing.T) {
 	for text, want := range map[string]uint32{"0644": 0o644, "644": 0o644, `"0644"`: 0o644, `"755"`: 0o755, "0o600": 0o600, "7": 0o007} {
 		r := parse(t, "version: 1\nfiles: [{content: a, dst: b, mode: "+text+"}]\nsteps: [{run: x}]\n")
-		if got := r.Files[0].Mode; got != want {
-			t.Errorf("mode %s = %o, want %o", text, got, want)
+		if got, err := ModeOf(r.Files[0].Mode.Source()); got != want || err != nil {
+			t.Errorf("mode %s = %o (%v), want %o", text, got, err, want)
 		}
 	}
 }
