@@ -34,11 +34,26 @@ func (h *hub) connect(sandbox int) (int, error) {
 		return 0, err
 	}
 	err = inNetns(sandbox, func() error { return configure(n) })
+	if err == nil {
+		err = awaitUp(func() (netlink.Link, error) { return h.port(n) }) // else the bridge drops what is for the sandbox
+	}
 	if err != nil {
 		return 0, fmt.Errorf("interface of member %d: %w", n, err)
 	}
 	return n, nil
 }
+
+// port is the end of a member's veth pair that is in the bridge.
+func (h *hub) port(n int) (netlink.Link, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.handle == nil {
+		return nil, errors.New("the group's network is closed")
+	}
+	return h.handle.LinkByName(portName(n))
+}
+
+func portName(n int) string { return "p" + strconv.Itoa(n) }
 
 func (h *hub) plug(sandbox int) (int, error) {
 	h.mu.Lock()
@@ -53,7 +68,7 @@ func (h *hub) plug(sandbox int) (int, error) {
 	}
 	h.last++
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name = "p" + strconv.Itoa(h.last)
+	attrs.Name = portName(h.last)
 	attrs.MasterIndex = h.bridge
 	attrs.Flags = net.FlagUp
 	veth := &netlink.Veth{LinkAttrs: attrs, PeerName: innerName, PeerNamespace: netlink.NsFd(sandbox), PeerHardwareAddr: hardwareAddr(h.last)}
@@ -104,8 +119,9 @@ func (h *hub) close() {
 	}
 }
 
-// upTimeout bounds the wait for the kernel to let packets through an interface that was brought up.
-const upTimeout = time.Second
+// upTimeout bounds the wait for the kernel to let packets through an interface that was brought up. It may be late by a
+// second, and more where the machine is busy.
+const upTimeout = 10 * time.Second
 
 // configure brings the interfaces of this thread's network namespace up.
 func configure(n int) error {
@@ -128,10 +144,14 @@ func configure(n int) error {
 	if err := LoopbackUp(); err != nil {
 		return err
 	}
-	// The carrier is noticed by a worker of the kernel; what is sent before that is dropped, and a dropped ARP request
-	// costs a second.
+	return awaitUp(func() (netlink.Link, error) { return handle.LinkByIndex(link.Attrs().Index) })
+}
+
+// awaitUp waits until packets get through a link. Its carrier is noticed by a worker of the kernel, for each end of a veth
+// pair by itself; what is sent before that is dropped, and a dropped ARP request costs a second.
+func awaitUp(get func() (netlink.Link, error)) error {
 	for end := time.Now().Add(upTimeout); ; time.Sleep(200 * time.Microsecond) {
-		l, err := handle.LinkByIndex(link.Attrs().Index)
+		l, err := get()
 		if err != nil {
 			return err
 		}
