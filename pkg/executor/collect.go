@@ -54,11 +54,7 @@ func (a *attempt) collectFrom(ctx context.Context, box int, items []recipe.Colle
 			c.x.refuse("%v", err)
 			continue
 		}
-		optional, err := truth(item.Optional, a.names.get)
-		if err != nil {
-			return failed(event.ReasonAssertion, "%s: optional: %v", what, err)
-		}
-		wishes = append(wishes, &wish{Collect: item, glob: glob, optional: optional})
+		wishes = append(wishes, &wish{Collect: item, glob: glob})
 	}
 	if !b.isStaged { // no step has used it
 		if o := a.firstUse(ctx, box); o.verdict != event.Passed {
@@ -83,7 +79,16 @@ func (a *attempt) collectFrom(ctx context.Context, box int, items []recipe.Colle
 	var missing []string
 	line := 0
 	for _, w := range wishes {
-		if w.settled || w.optional {
+		if w.settled {
+			continue
+		}
+		optional, err := truth(w.Optional, a.names.get)
+		if err != nil {
+			o := failed(event.ReasonAssertion, "%s: optional: %v", what, err)
+			o.line = w.Pos.Line
+			return o
+		}
+		if optional {
 			continue
 		}
 		if line == 0 {
@@ -109,10 +114,9 @@ type collection struct {
 // wish is one item of collect.
 type wish struct {
 	recipe.Collect
-	glob     string
-	optional bool
-	link     bool // the path is that of a symbolic link
-	settled  bool // something was found, or refused
+	glob    string
+	link    bool // the path is that of a symbolic link
+	settled bool // something was found, or refused
 }
 
 func (w *wish) missing() string {

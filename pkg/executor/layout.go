@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/sbxrun/sbxrun/internal/expr"
@@ -126,7 +127,7 @@ func text(t *expr.Template, names func() expr.Env) (string, error) {
 	return t.Text(names())
 }
 
-// truth is the value of what is true or false; nil is false.
+// truth is the value of what is true or false; nil is false. The error is an *expr.EvalError.
 func truth(v *expr.Value, names func() expr.Env) (bool, error) {
 	if v == nil {
 		return false, nil
@@ -139,5 +140,9 @@ func truth(v *expr.Value, names func() expr.Env) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return expr.TruthOf(x)
+	is, err := expr.TruthOf(x)
+	if err != nil {
+		return false, &expr.EvalError{Source: fmt.Sprint(v.Source()), Message: err.Error()}
+	}
+	return is, nil
 }

@@ -73,7 +73,7 @@ func (g *gather) add(f recipe.File) error {
 	return err
 }
 
-// fileMode is the mode that f asks for; zero: none.
+// fileMode is the mode that f asks for; zero: none. The error is an *expr.EvalError.
 func fileMode(f recipe.File, names func() expr.Env) (uint32, error) {
 	if f.Mode == nil {
 		return 0, nil
@@ -84,7 +84,7 @@ func fileMode(f recipe.File, names func() expr.Env) (uint32, error) {
 	}
 	mode, err := recipe.ModeOf(bits)
 	if err != nil {
-		return 0, fmt.Errorf("mode: %w", err)
+		return 0, fmt.Errorf("mode: %w", &expr.EvalError{Source: f.Mode.Source(), Message: err.Error()})
 	}
 	return mode, nil
 }

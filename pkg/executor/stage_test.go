@@ -68,6 +68,23 @@ func TestStaging(t *testing.T) {
 	}
 }
 
+// What is the same for every case is read once: a mode of the case is not.
+func TestFilesOfEachCase(t *testing.T) {
+	for _, files := range []string{
+		"{src: f, mode: '${{ case.mode }}'}",
+		"{src: f, mode: '${{ case.mode }}'}, {src: 'none*', optional: '${{ case.mode != \"\" }}'}",
+	} {
+		b := newBench(t, "f", "x")
+		b.run("cases: {list: [{id: a, mode: '0600'}, {id: b, mode: '0640'}]}\nfiles: [" + files + "]\n" +
+			"steps: [{name: s, run: stat -c 0%a f, expect: {stdout: '${{ case.mode }}'}}]")
+		for id, s := range b.samples() {
+			if s.Verdict != event.Passed {
+				t.Errorf("%s of %s: %s: %s", id, files, outcome(s), s.Message)
+			}
+		}
+	}
+}
+
 func TestMissingFiles(t *testing.T) {
 	for _, recipe := range []string{
 		"files: [{src: '${{ case.f }}'}]\nsteps: [{name: s, run: 'true'}]",

@@ -17,14 +17,14 @@ import (
 
 // movement is what is to be streamed from one sandbox of the sample into another.
 type movement struct {
-	from, src, dst string
-	mode           uint32
-	optional       bool
+	recipe.File
+	src, dst string
+	mode     uint32
 }
 
 // transfer streams files from one sandbox of the sample into another.
 func (t *try) transfer(ctx context.Context, f recipe.File, to *box) outcome {
-	m := movement{from: f.From}
+	m := movement{File: f}
 	var err error
 	m.src, err = text(f.Src, t.env.names)
 	if err == nil {
@@ -33,9 +33,6 @@ func (t *try) transfer(ctx context.Context, f recipe.File, to *box) outcome {
 	if err == nil {
 		m.mode, err = fileMode(f, t.env.names)
 	}
-	if err == nil {
-		m.optional, err = truth(f.Optional, t.env.names)
-	}
 	if err != nil {
 		return failed(event.ReasonAssertion, "stage files from %s: %v", f.From, err)
 	}
@@ -43,9 +40,9 @@ func (t *try) transfer(ctx context.Context, f recipe.File, to *box) outcome {
 }
 
 func (t *try) move(ctx context.Context, m movement, to *box) outcome {
-	index := t.a.run.layout.boxIndex(m.from)
+	index := t.a.run.layout.boxIndex(m.From)
 	from := t.a.boxes[index]
-	what := fmt.Sprintf("take %s from sandbox %s", m.src, m.from)
+	what := fmt.Sprintf("take %s from sandbox %s", m.src, m.From)
 	if from.gone() {
 		return failed(event.ReasonArtifact, "%s: that sandbox is gone", what)
 	}
@@ -74,7 +71,14 @@ func (t *try) move(ctx context.Context, m movement, to *box) outcome {
 		return refused(ctx, from, what, event.ReasonStage, readErr)
 	case sendErr != nil:
 		return refused(ctx, to, "stage files", event.ReasonStage, sendErr)
-	case count == 0 && !m.optional:
+	case count > 0:
+		return passed()
+	}
+	optional, err := truth(m.Optional, t.env.names)
+	switch {
+	case err != nil:
+		return failed(event.ReasonAssertion, "%s: optional: %v", what, err)
+	case !optional:
 		return failed(event.ReasonArtifact, "%s: there is nothing of that name", what)
 	}
 	return passed()

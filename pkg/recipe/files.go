@@ -49,7 +49,7 @@ func (d *decoder) file(v *value, at place) (File, bool) {
 		}
 		d.inSandbox(v.get("src"), f.Src)
 	} else if f.Src != nil && f.Src.IsLiteral() {
-		isFile = d.staged(v.get("src"), !f.Required())
+		isFile = d.staged(v.get("src"), !f.Required() || f.Optional == nil && v.get("optional") != nil)
 	}
 	if dst := v.get("dst"); f.Dst != nil {
 		d.confined("dst", dst.pos, dst.text)
@@ -158,8 +158,9 @@ func (d *decoder) mode(v *value, at place) *expr.Template {
 	if t == nil || !t.IsLiteral() {
 		return t
 	}
-	if _, err := ModeOf(v.text); err != nil && (v.kind == number || octal.MatchString(v.text)) { // of other text, the schema has said so
-		d.errorf(v.pos, "mode: %s", err)
+	literal, _ := t.Text(nil)
+	if _, err := ModeOf(literal); err != nil && (v.kind == number || octal.MatchString(literal) || strings.Contains(literal, "${{")) {
+		d.errorf(v.pos, "mode: %s", err) // the schema has seen the others
 	}
 	return t
 }

@@ -51,29 +51,41 @@ func TestDraft7MeansTheSame(t *testing.T) {
 	}
 }
 
-// Draft 7 ignores what stands beside a $ref, which may be no more than text for readers.
-func TestNothingStandsBesideRef(t *testing.T) {
-	var look func(node any, path string)
-	look = func(node any, path string) {
-		switch x := node.(type) {
-		case map[string]any:
-			if _, is := x["$ref"].(string); is {
-				for key := range x {
-					if !slices.Contains([]string{"$ref", "title", "description", "default"}, key) {
-						t.Errorf("%s: %q stands beside a $ref", path, key)
-					}
+// The keywords that draft 7 and draft 2020-12 read alike, and those that stand beside them for readers.
+var alike = []string{
+	"$schema", "$id", "$defs", "$ref", "title", "description", "default", "errorMessage",
+	"type", "enum", "const", "properties", "additionalProperties", "propertyNames", "required", "minProperties", "items", "minItems",
+	"pattern", "minLength", "maxLength", "minimum", "maximum", "oneOf", "anyOf", "not", "if", "then", "else",
+	"dependentRequired", // which draft7 renames
+}
+
+// What is compiled as draft 7 uses no other keywords, and nothing beside a $ref but text for readers: draft 7 ignores it.
+func TestKeywordsOfBothDrafts(t *testing.T) {
+	var look func(rule any, path string)
+	look = func(rule any, path string) {
+		for key, child := range rule.(map[string]any) {
+			_, refers := rule.(map[string]any)["$ref"]
+			if !slices.Contains(alike, key) || refers && !slices.Contains([]string{"$ref", "title", "description", "default"}, key) {
+				t.Errorf("%s: %q", path, key)
+			}
+			at := path + "/" + key
+			switch key {
+			case "properties", "$defs":
+				for name, rule := range child.(map[string]any) {
+					look(rule, at+"/"+name)
 				}
-			}
-			for key, child := range x {
-				look(child, path+"/"+key)
-			}
-		case []any:
-			for _, child := range x {
-				look(child, path+"/[]")
+			case "oneOf", "anyOf":
+				for _, rule := range child.([]any) {
+					look(rule, at)
+				}
+			case "items", "propertyNames", "additionalProperties", "not", "if", "then", "else":
+				if child != false {
+					look(child, at)
+				}
 			}
 		}
 	}
-	look(published(), "")
+	look(published(), "#")
 }
 
 // eachKey walks the part of the schema at path, and calls visit for each key of a mapping with its rule.

@@ -141,7 +141,7 @@ func hint(v *value, rule map[string]any) string {
 			return fmt.Sprintf(", did you mean %q?", near)
 		}
 	}
-	if rule["type"] == "boolean" && v.kind == text {
+	if rule["title"] == "true or false" && v.kind == text {
 		switch strings.ToLower(v.text) {
 		case "yes", "y", "on":
 			return ": write true"

@@ -54,21 +54,17 @@ func TestScopeOfSystemd(t *testing.T) {
 			lacks("needs an installed systemd and D-Bus: ", err)
 		}
 	}
-	v2 := t.TempDir()
-	if err := unix.Mount("cgroup2", v2, "cgroup2", 0, ""); err != nil {
+	v2, err := mountV2()
+	if err != nil {
 		lacks("needs to mount the v2 hierarchy: ", err)
 	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(v2, 0); err != nil {
-			t.Error(err)
-		}
-	})
+	defer v2.Close()
 	name := "/test-systemd-" + strconv.Itoa(os.Getpid())
-	group := filepath.Join(v2, name)
+	group := filepath.Join(fmt.Sprintf("/proc/self/fd/%d", v2.Fd()), name)
 	if err := os.Mkdir(group, 0o755); err != nil {
 		lacks(err)
 	}
-	t.Cleanup(func() {
+	defer func() {
 		var err error
 		for range 500 { // the namespace's processes have been killed and go
 			if err = rmtree(group); err == nil {
@@ -77,7 +73,7 @@ func TestScopeOfSystemd(t *testing.T) {
 			time.Sleep(10 * time.Millisecond)
 		}
 		t.Error(err)
-	})
+	}()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -89,6 +85,23 @@ func TestScopeOfSystemd(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err != nil || !strings.HasSuffix(string(out), "ok\n") {
 		t.Errorf("%s, %v", out, err)
 	}
+}
+
+// mountV2 mounts the v2 hierarchy where nobody else sees it, in no folder: it goes with its descriptor.
+func mountV2() (*os.File, error) {
+	fs, err := unix.Fsopen("cgroup2", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fs)
+	if err := unix.FsconfigCreate(fs); err != nil {
+		return nil, err
+	}
+	root, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(root), "cgroup2"), nil
 }
 
 // useScope is the session's part of the test.
