@@ -40,16 +40,11 @@ var spec = sandbox.Spec{Name: "default", Group: "bench", Limits: sandbox.Default
 
 // create measures the whole life of a sandbox beside bwrap with the same namespaces and mounts.
 func create(ctx context.Context, h *harness) (rows []table.Row, err error) {
-	if _, err := exec.LookPath("bwrap"); err != nil {
-		return nil, fmt.Errorf("the other side is bubblewrap: %w (apt-get install bubblewrap)", err)
-	}
 	err = h.withLocal(ctx, func(p sandbox.Provider) error {
-		binds, err := hostMounts(ctx, p)
+		bwrap, err := bwrapTrue(ctx, p)
 		if err != nil {
 			return err
 		}
-		bwrap := slices.Concat([]string{"bwrap", "--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc",
-			"--unshare-uts", "--unshare-cgroup"}, binds, []string{"--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", truePath})
 		got, other, err := alternate(ctx, h.rounds(200), func() error {
 			sb, err := p.Acquire(ctx, spec)
 			if err != nil {
@@ -61,6 +56,16 @@ func create(ctx context.Context, h *harness) (rows []table.Row, err error) {
 		return err
 	})
 	return rows, err
+}
+
+// bwrapTrue is the command line of bwrap that runs true in the same namespaces, with the same mounts, as p does.
+func bwrapTrue(ctx context.Context, p sandbox.Provider) ([]string, error) {
+	if _, err := exec.LookPath("bwrap"); err != nil {
+		return nil, fmt.Errorf("the other side is bubblewrap: %w (apt-get install bubblewrap)", err)
+	}
+	binds, err := hostMounts(ctx, p)
+	return slices.Concat([]string{"bwrap", "--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc",
+		"--unshare-uts", "--unshare-cgroup"}, binds, []string{"--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", truePath}), err
 }
 
 // execTrue measures a command in a sandbox that stands beside fork and exec.
