@@ -11,7 +11,6 @@ import (
 	"path"
 	"strings"
 
-	"github.com/sbxrun/sbxrun/internal/expr"
 	"github.com/sbxrun/sbxrun/pkg/recipe"
 )
 
@@ -80,11 +79,8 @@ func (c *checker) file(f fetched) error {
 	name, what := fmt.Sprintf("files[%q]", f.path), fmt.Sprintf("%q", path.Clean(f.path))
 	wanted := true
 	if e.Exists != nil {
-		v, err := e.Exists.Eval(c.base)
-		if err == nil {
-			wanted, err = expr.TruthOf(v)
-		}
-		if err != nil {
+		var err error
+		if wanted, err = e.Exists.Truth(c.base); err != nil {
 			c.found(e.Pos, name+".exists", "", "whether %s should exist cannot be told: %v", what, err)
 			return nil
 		}

@@ -3,6 +3,7 @@ package expr
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 )
 
 // Value is a YAML value whose texts may have expressions in them. It is safe for concurrent use.
@@ -129,4 +130,17 @@ func fill(in any, env Env) (any, error) {
 		return out, nil
 	}
 	return in, nil
+}
+
+// Truth evaluates to true or false, also of text; see TruthOf. The error is an *EvalError.
+func (v *Value) Truth(env Env) (bool, error) {
+	x, err := v.Eval(env)
+	if err != nil {
+		return false, err
+	}
+	is, err := TruthOf(x)
+	if err != nil {
+		return false, &EvalError{Source: fmt.Sprint(v.source), Message: err.Error()}
+	}
+	return is, nil
 }

@@ -1,7 +1,6 @@
 package executor
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/sbxrun/sbxrun/internal/expr"
@@ -132,17 +131,8 @@ func truth(v *expr.Value, names func() expr.Env) (bool, error) {
 	if v == nil {
 		return false, nil
 	}
-	var env expr.Env
-	if !v.IsLiteral() {
-		env = names()
+	if v.IsLiteral() {
+		return v.Truth(nil)
 	}
-	x, err := v.Eval(env)
-	if err != nil {
-		return false, err
-	}
-	is, err := expr.TruthOf(x)
-	if err != nil {
-		return false, &expr.EvalError{Source: fmt.Sprint(v.Source()), Message: err.Error()}
-	}
-	return is, nil
+	return v.Truth(names())
 }

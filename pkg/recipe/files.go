@@ -49,7 +49,8 @@ func (d *decoder) file(v *value, at place) (File, bool) {
 		}
 		d.inSandbox(v.get("src"), f.Src)
 	} else if f.Src != nil && f.Src.IsLiteral() {
-		isFile = d.staged(v.get("src"), !f.Required() || f.Optional == nil && v.get("optional") != nil)
+		wrong := f.Optional == nil && v.get("optional") != nil // which is reported: whether src is required is not known
+		isFile = d.staged(v.get("src"), wrong || !f.Required())
 	}
 	if dst := v.get("dst"); f.Dst != nil {
 		d.confined("dst", dst.pos, dst.text)

@@ -12,23 +12,6 @@ import (
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 )
 
-func TestDeletedWhileNobodyWatched(t *testing.T) {
-	f := newFake(t)
-	c := open(t, f, Options{})
-	cl := acquire(t, c, warm)
-	f.set(func() { f.away = true })
-	f.cut(true)
-	f.drop("sandboxclaims", cl.Name)
-	f.cut(true)
-	f.set(func() { f.away = false })
-	select {
-	case <-cl.Gone():
-	case <-time.After(soon):
-		t.Fatal("not noticed")
-	}
-	closed(t, c)
-}
-
 func condition(reason, message string) func(object) (object, bool) {
 	return func(object) (object, bool) {
 		return object{"type": "Ready", "status": "False", "reason": reason, "message": message, "lastTransitionTime": "2026-01-01T00:00:00Z"}, true

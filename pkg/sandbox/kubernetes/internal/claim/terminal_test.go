@@ -157,3 +157,20 @@ func TestGone(t *testing.T) {
 		})
 	}
 }
+
+func TestDeletedWhileNobodyWatched(t *testing.T) {
+	f := newFake(t)
+	c := open(t, f, Options{})
+	cl := acquire(t, c, warm)
+	f.set(func() { f.away = true })
+	f.cut(true)
+	f.drop("sandboxclaims", cl.Name)
+	f.cut(true)
+	f.set(func() { f.away = false })
+	select {
+	case <-cl.Gone():
+	case <-time.After(soon):
+		t.Fatal("not noticed")
+	}
+	closed(t, c)
+}
