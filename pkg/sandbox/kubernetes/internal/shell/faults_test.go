@@ -219,24 +219,20 @@ func TestLateStart(t *testing.T) {
 // A start that has come to the sandbox and is slow there, as where many processes want few processors, is waited for by the
 // poll that looks after it: its command has neither begun nor removed its files.
 func TestSlowStart(t *testing.T) {
-	t.Parallel()
-	for _, sh := range shells {
-		t.Run(sh, func(t *testing.T) {
-			t.Parallel()
-			slow := func(argv []string) []string {
-				if strings.Contains(argv[2], "mkfifo") {
-					argv = slices.Clone(argv)
-					argv[2] = "sleep 2\n" + argv[2]
-				}
-				return argv
+	inShells(t, func(t *testing.T, sh string) {
+		slow := func(argv []string) []string {
+			if strings.Contains(argv[2], "mkfifo") {
+				argv = slices.Clone(argv)
+				argv[2] = "sleep 2\n" + argv[2]
 			}
-			s := shell.New(shell.Options{ID: "slow", Transport: rewriting{newPod(t, sh), slow}})
-			var out bytes.Buffer
-			if res, err := s.Exec(t.Context(), counted(1, "echo word"), &out, nil); err != nil || res.Exit != 0 || out.String() != "word\n" {
-				t.Errorf("%+v, %v, %q", res, err, out.String())
-			}
-		})
-	}
+			return argv
+		}
+		s := shell.New(shell.Options{ID: "slow", Transport: rewriting{newPod(t, sh), slow}})
+		var out bytes.Buffer
+		if res, err := s.Exec(t.Context(), counted(1, "echo word"), &out, nil); err != nil || res.Exit != 0 || out.String() != "word\n" {
+			t.Errorf("%+v, %v, %q", res, err, out.String())
+		}
+	})
 }
 
 // holding keeps the first request back.
@@ -383,33 +379,25 @@ func (u unwatched) Run(ctx context.Context, argv []string) (shell.Reply, error) 
 
 // A command that nobody could look after, and that was over by itself after its limit, has met it.
 func TestLimitUnwatched(t *testing.T) {
-	t.Parallel()
-	for _, sh := range shells {
-		t.Run(sh, func(t *testing.T) {
-			t.Parallel()
-			s := shell.New(shell.Options{ID: "unwatched", Transport: unwatched{newPod(t, sh)}})
-			for seconds, want := range map[string]sandbox.Limit{"1": sandbox.LimitNone, "3.5": sandbox.LimitTimeout} {
-				res, err := s.Exec(t.Context(), sandbox.Command{Argv: []string{"sleep", seconds}, Timeout: 3 * time.Second}, nil, nil)
-				if err != nil || res.Limit != want || (res.Exit == 0) != (want == sandbox.LimitNone) {
-					t.Errorf("sleep %s: %+v, %v, want the limit %q", seconds, res, err, want)
-				}
+	inShells(t, func(t *testing.T, sh string) {
+		s := shell.New(shell.Options{ID: "unwatched", Transport: unwatched{newPod(t, sh)}})
+		for seconds, want := range map[string]sandbox.Limit{"1": sandbox.LimitNone, "3.5": sandbox.LimitTimeout} {
+			res, err := s.Exec(t.Context(), sandbox.Command{Argv: []string{"sleep", seconds}, Timeout: 3 * time.Second}, nil, nil)
+			if err != nil || res.Limit != want || (res.Exit == 0) != (want == sandbox.LimitNone) {
+				t.Errorf("sleep %s: %+v, %v, want the limit %q", seconds, res, err, want)
 			}
-		})
-	}
+		}
+	})
 }
 
 // What a command sends to its own process group, and handles, ends nothing else.
 func TestSignalToGroup(t *testing.T) {
-	t.Parallel()
-	for _, sh := range shells {
-		t.Run(sh, func(t *testing.T) {
-			t.Parallel()
-			s := shell.New(shell.Options{ID: "group", Transport: newPod(t, sh)})
-			for _, name := range []string{"HUP", "INT", "ALRM", "TERM", "USR1", "USR2"} {
-				if got := dump(t, s, "trap 'echo handled' "+name+"; kill -"+name+" 0; echo fine"); got != "handled\nfine\n" {
-					t.Errorf("%s: printed %q", name, got)
-				}
+	inShells(t, func(t *testing.T, sh string) {
+		s := shell.New(shell.Options{ID: "group", Transport: newPod(t, sh)})
+		for _, name := range []string{"HUP", "INT", "ALRM", "TERM", "USR1", "USR2"} {
+			if got := dump(t, s, "trap 'echo handled' "+name+"; kill -"+name+" 0; echo fine"); got != "handled\nfine\n" {
+				t.Errorf("%s: printed %q", name, got)
 			}
-		})
-	}
+		}
+	})
 }

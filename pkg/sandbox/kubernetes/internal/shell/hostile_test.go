@@ -195,24 +195,20 @@ func wantPlain(t *testing.T, what string, err error) {
 
 // A flood between two looks is cut in the sandbox: the file never has much more than the limit.
 func TestFloodIsBounded(t *testing.T) {
-	t.Parallel()
-	for _, sh := range shells {
-		t.Run(sh, func(t *testing.T) {
-			t.Parallel()
-			pod := newPod(t, sh)
-			s := shell.New(shell.Options{ID: "flood", Transport: pod})
-			const limit = 100_000
-			res, err := s.Exec(t.Context(), sandbox.Command{Argv: []string{"sh", "-c", "yes >&2 & yes"}, OutputLimit: limit}, nil, nil)
-			if err != nil || res.Limit != sandbox.LimitOutput {
-				t.Fatalf("%+v, %v", res, err)
-			}
-			out := dump(t, s, "wc -c /tmp/.sbxrun/x/*.1 /tmp/.sbxrun/x/*.2 | sort -n | tail -2 | head -1")
-			var n int
-			if _, err := fmt.Sscan(out, &n); err != nil || n <= limit/2 || n > limit+1024 {
-				t.Errorf("the larger file has %q bytes, want about %d: %v", strings.TrimSpace(out), limit, err)
-			}
-		})
-	}
+	inShells(t, func(t *testing.T, sh string) {
+		pod := newPod(t, sh)
+		s := shell.New(shell.Options{ID: "flood", Transport: pod})
+		const limit = 100_000
+		res, err := s.Exec(t.Context(), sandbox.Command{Argv: []string{"sh", "-c", "yes >&2 & yes"}, OutputLimit: limit}, nil, nil)
+		if err != nil || res.Limit != sandbox.LimitOutput {
+			t.Fatalf("%+v, %v", res, err)
+		}
+		out := dump(t, s, "wc -c /tmp/.sbxrun/x/*.1 /tmp/.sbxrun/x/*.2 | sort -n | tail -2 | head -1")
+		var n int
+		if _, err := fmt.Sscan(out, &n); err != nil || n <= limit/2 || n > limit+1024 {
+			t.Errorf("the larger file has %q bytes, want about %d: %v", strings.TrimSpace(out), limit, err)
+		}
+	})
 }
 
 // dump returns the stdout of a script.
@@ -228,27 +224,23 @@ func dump(t *testing.T, s *shell.Shell, script string) string {
 // TestSignals has the signals that the conformance suite's check has, but for QUIT, which bash and busybox ignore: the
 // program here is not their sh.
 func TestSignals(t *testing.T) {
-	t.Parallel()
-	for _, sh := range shells {
-		t.Run(sh, func(t *testing.T) {
-			t.Parallel()
-			s := shell.New(shell.Options{ID: "signals", Transport: newPod(t, sh)})
-			for n, name := range map[int]string{1: "HUP", 2: "INT", 3: "QUIT", 6: "ABRT", 9: "KILL", 11: "SEGV", 13: "PIPE", 14: "ALRM", 15: "TERM", 10: "USR1", 24: "XCPU"} {
-				cmd := sandbox.Command{Argv: []string{"/usr/bin/python3", "-c", fmt.Sprintf("import os, signal, time; signal.signal(%d, signal.SIG_DFL) if %d != 9 else 0; os.kill(os.getpid(), %d); time.sleep(100)", n, n, n)}}
-				if n == 2 || n == 3 { // as it was inherited
-					cmd.Argv[2] = fmt.Sprintf("import os, signal, time; assert signal.getsignal(%d) != signal.SIG_IGN; signal.signal(%d, signal.SIG_DFL); os.kill(os.getpid(), %d); time.sleep(100)", n, n, n)
-				}
-				res, err := s.Exec(t.Context(), cmd, nil, os.Stderr)
-				if err != nil || res.Exit != 128+n || res.Signal != n {
-					t.Errorf("%s: %+v, %v", name, res, err)
-				}
+	inShells(t, func(t *testing.T, sh string) {
+		s := shell.New(shell.Options{ID: "signals", Transport: newPod(t, sh)})
+		for n, name := range map[int]string{1: "HUP", 2: "INT", 3: "QUIT", 6: "ABRT", 9: "KILL", 11: "SEGV", 13: "PIPE", 14: "ALRM", 15: "TERM", 10: "USR1", 24: "XCPU"} {
+			cmd := sandbox.Command{Argv: []string{"/usr/bin/python3", "-c", fmt.Sprintf("import os, signal, time; signal.signal(%d, signal.SIG_DFL) if %d != 9 else 0; os.kill(os.getpid(), %d); time.sleep(100)", n, n, n)}}
+			if n == 2 || n == 3 { // as it was inherited
+				cmd.Argv[2] = fmt.Sprintf("import os, signal, time; assert signal.getsignal(%d) != signal.SIG_IGN; signal.signal(%d, signal.SIG_DFL); os.kill(os.getpid(), %d); time.sleep(100)", n, n, n)
 			}
-			for _, status := range []int{128, 129, 131, 134, 137, 139, 255} {
-				res, err := s.Exec(t.Context(), sandbox.Command{Argv: []string{"sh", "-c", fmt.Sprint("exit ", status)}}, nil, nil)
-				if err != nil || res.Exit != status || res.Signal != 0 {
-					t.Errorf("exit %d: %+v, %v", status, res, err)
-				}
+			res, err := s.Exec(t.Context(), cmd, nil, os.Stderr)
+			if err != nil || res.Exit != 128+n || res.Signal != n {
+				t.Errorf("%s: %+v, %v", name, res, err)
 			}
-		})
-	}
+		}
+		for _, status := range []int{128, 129, 131, 134, 137, 139, 255} {
+			res, err := s.Exec(t.Context(), sandbox.Command{Argv: []string{"sh", "-c", fmt.Sprint("exit ", status)}}, nil, nil)
+			if err != nil || res.Exit != status || res.Signal != 0 {
+				t.Errorf("exit %d: %+v, %v", status, res, err)
+			}
+		}
+	})
 }

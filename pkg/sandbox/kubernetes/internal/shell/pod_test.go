@@ -60,6 +60,17 @@ var shells = slices.DeleteFunc([]string{"dash", "bash", "busybox"}, func(sh stri
 	return err != nil && os.Getenv("SBXRUN_REQUIRE_SHELLS") == ""
 })
 
+// inShells runs a test with each of them, beside others.
+func inShells(t *testing.T, test func(t *testing.T, sh string)) {
+	t.Parallel()
+	for _, sh := range shells {
+		t.Run(sh, func(t *testing.T) {
+			t.Parallel()
+			test(t, sh)
+		})
+	}
+}
+
 // pod is the Transport into it.
 type pod struct {
 	client *http.Client

@@ -48,38 +48,34 @@ func (h *held) Run(ctx context.Context, argv []string) (shell.Reply, error) {
 // A reset that was sent again because it did not answer touches nothing of what comes afterwards, whether it was at work or arrives
 // only then.
 func TestResetSentTwice(t *testing.T) {
-	t.Parallel()
-	for _, sh := range shells {
-		t.Run(sh, func(t *testing.T) {
-			t.Parallel()
-			h := &held{pod: newPod(t, sh)}
-			s := shell.New(shell.Options{ID: "reset", Transport: h})
-			if err := run(t, s, sandbox.Command{Argv: []string{"sh", "-c", "seq 20000 | xargs touch"}}); err != nil {
-				t.Fatal(err)
-			}
-			if err := s.Reset(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			if h.first == nil {
-				t.Fatal("there was nothing to hold")
-			}
-			if reply := <-h.first; strings.Contains(string(reply.Stdout), " ok") {
-				t.Errorf("the first one answers %q", reply.Stdout)
-			}
-			late := make(chan string, 1)
-			go func() {
-				time.Sleep(500 * time.Millisecond)
-				reply, _ := h.pod.Run(context.WithoutCancel(t.Context()), h.argv)
-				late <- string(reply.Stdout)
-			}()
-			var out bytes.Buffer
-			res, err := s.Exec(t.Context(), sandbox.Command{Argv: []string{"sh", "-c", "ls; echo mine > f; sleep 2; cat f"}}, &out, nil)
-			if err != nil || res.Exit != 0 || out.String() != "mine\n" {
-				t.Errorf("%+v, %v, %q", res, err, out.String())
-			}
-			if got := <-late; !strings.Contains(got, " ok") {
-				t.Errorf("the one that came late answers %q", got)
-			}
-		})
-	}
+	inShells(t, func(t *testing.T, sh string) {
+		h := &held{pod: newPod(t, sh)}
+		s := shell.New(shell.Options{ID: "reset", Transport: h})
+		if err := run(t, s, sandbox.Command{Argv: []string{"sh", "-c", "seq 20000 | xargs touch"}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Reset(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if h.first == nil {
+			t.Fatal("there was nothing to hold")
+		}
+		if reply := <-h.first; strings.Contains(string(reply.Stdout), " ok") {
+			t.Errorf("the first one answers %q", reply.Stdout)
+		}
+		late := make(chan string, 1)
+		go func() {
+			time.Sleep(500 * time.Millisecond)
+			reply, _ := h.pod.Run(context.WithoutCancel(t.Context()), h.argv)
+			late <- string(reply.Stdout)
+		}()
+		var out bytes.Buffer
+		res, err := s.Exec(t.Context(), sandbox.Command{Argv: []string{"sh", "-c", "ls; echo mine > f; sleep 2; cat f"}}, &out, nil)
+		if err != nil || res.Exit != 0 || out.String() != "mine\n" {
+			t.Errorf("%+v, %v, %q", res, err, out.String())
+		}
+		if got := <-late; !strings.Contains(got, " ok") {
+			t.Errorf("the one that came late answers %q", got)
+		}
+	})
 }

@@ -162,24 +162,20 @@ func (r rewriting) Run(ctx context.Context, argv []string) (shell.Reply, error) 
 
 // A command that is quiet for longer than any request waits, and one whose reader is.
 func TestLongerThanRequests(t *testing.T) {
-	t.Parallel()
-	for _, sh := range shells {
-		t.Run(sh, func(t *testing.T) {
-			t.Parallel()
-			s := shell.New(shell.Options{ID: "long", Transport: newPod(t, sh)})
-			r, w := io.Pipe()
-			go func() {
-				time.Sleep(12 * time.Second)
-				fmt.Fprint(w, "late")
-				w.Close()
-			}()
-			var out bytes.Buffer
-			res, err := s.Exec(t.Context(), sandbox.Command{Argv: []string{"sh", "-c", "cat; sleep 6; exit 4"}, Stdin: r}, &out, nil)
-			if err != nil || res.Exit != 4 || out.String() != "late" || res.Duration < 17*time.Second {
-				t.Errorf("%+v, %v, %q", res, err, out.String())
-			}
-		})
-	}
+	inShells(t, func(t *testing.T, sh string) {
+		s := shell.New(shell.Options{ID: "long", Transport: newPod(t, sh)})
+		r, w := io.Pipe()
+		go func() {
+			time.Sleep(12 * time.Second)
+			fmt.Fprint(w, "late")
+			w.Close()
+		}()
+		var out bytes.Buffer
+		res, err := s.Exec(t.Context(), sandbox.Command{Argv: []string{"sh", "-c", "cat; sleep 6; exit 4"}, Stdin: r}, &out, nil)
+		if err != nil || res.Exit != 4 || out.String() != "late" || res.Duration < 17*time.Second {
+			t.Errorf("%+v, %v, %q", res, err, out.String())
+		}
+	})
 }
 
 // A reader that fails ends the command, and so does a writer.
@@ -250,57 +246,53 @@ func (w *watching) Write(b []byte) (int, error) {
 }
 
 func TestNoRoom(t *testing.T) {
-	t.Parallel()
-	for _, sh := range shells {
-		t.Run(sh, func(t *testing.T) {
-			t.Parallel()
-			small := func(argv []string) []string { return slices.Concat([]string{"env", "TMPDIR=/small"}, argv) }
-			p := newPod(t, sh)
-			s := shell.New(shell.Options{ID: "small", Transport: rewriting{p, small}})
-			// What is left running does not keep the room of output that was fetched.
-			for range 20 {
-				argv := []string{"sh", "-c", "sleep 60 & head -c 30000 /dev/zero; head -c 30000 /dev/zero >&2"}
-				if err := run(t, s, sandbox.Command{Argv: argv}); err != nil {
-					t.Fatal(err)
-				}
+	inShells(t, func(t *testing.T, sh string) {
+		small := func(argv []string) []string { return slices.Concat([]string{"env", "TMPDIR=/small"}, argv) }
+		p := newPod(t, sh)
+		s := shell.New(shell.Options{ID: "small", Transport: rewriting{p, small}})
+		// What is left running does not keep the room of output that was fetched.
+		for range 20 {
+			argv := []string{"sh", "-c", "sleep 60 & head -c 30000 /dev/zero; head -c 30000 /dev/zero >&2"}
+			if err := run(t, s, sandbox.Command{Argv: argv}); err != nil {
+				t.Fatal(err)
 			}
-			for room := 60; room < 200; room += 20 { // from none for the command to enough for its output
-				var out, errs bytes.Buffer
-				fill := fmt.Sprintf("head -c %d /dev/zero >/small/fill 2>/dev/null; head -c 60000 /dev/zero | tee /dev/stderr", (1024-room)<<10)
-				res, err := s.Exec(t.Context(), sandbox.Command{Argv: []string{"sh", "-c", fill}}, &out, &errs)
-				if err != nil || res.Limit != sandbox.LimitDisk && (res.Exit != 0 || out.Len() != 60000 || errs.Len() != 60000) {
-					t.Errorf("with %d KB of room: %+v, %v, %d and %d bytes", room, res, err, out.Len(), errs.Len())
-				}
-				if _, err := p.Run(t.Context(), []string{"rm", "/small/fill"}); err != nil {
-					t.Fatal(err)
-				}
+		}
+		for room := 60; room < 200; room += 20 { // from none for the command to enough for its output
+			var out, errs bytes.Buffer
+			fill := fmt.Sprintf("head -c %d /dev/zero >/small/fill 2>/dev/null; head -c 60000 /dev/zero | tee /dev/stderr", (1024-room)<<10)
+			res, err := s.Exec(t.Context(), sandbox.Command{Argv: []string{"sh", "-c", fill}}, &out, &errs)
+			if err != nil || res.Limit != sandbox.LimitDisk && (res.Exit != 0 || out.Len() != 60000 || errs.Len() != 60000) {
+				t.Errorf("with %d KB of room: %+v, %v, %d and %d bytes", room, res, err, out.Len(), errs.Len())
 			}
-			res, err := s.Exec(t.Context(), sandbox.Command{Argv: []string{"sh", "-c", "yes; exit 3"}}, nil, io.Discard)
-			if err != nil || res.Limit != sandbox.LimitDisk || res.Exit == 0 {
-				t.Errorf("output that is stored nowhere: %+v, %v, want the limit %q", res, err, sandbox.LimitDisk)
+			if _, err := p.Run(t.Context(), []string{"rm", "/small/fill"}); err != nil {
+				t.Fatal(err)
 			}
-			// What does not fit is known though the command is over at once.
-			for range 3 {
-				var out bytes.Buffer
-				argv := []string{"sh", "-c", "sleep 0.3; head -c 1010000 /dev/zero; exit 0"}
-				res, err := s.Exec(t.Context(), sandbox.Command{Argv: argv, Timeout: 2900 * time.Millisecond}, &out, nil)
-				if err != nil || res.Limit != sandbox.LimitDisk && out.Len() != 1010000 {
-					t.Errorf("%d of 1010000 bytes: %+v, %v", out.Len(), res, err)
-				}
+		}
+		res, err := s.Exec(t.Context(), sandbox.Command{Argv: []string{"sh", "-c", "yes; exit 3"}}, nil, io.Discard)
+		if err != nil || res.Limit != sandbox.LimitDisk || res.Exit == 0 {
+			t.Errorf("output that is stored nowhere: %+v, %v, want the limit %q", res, err, sandbox.LimitDisk)
+		}
+		// What does not fit is known though the command is over at once.
+		for range 3 {
+			var out bytes.Buffer
+			argv := []string{"sh", "-c", "sleep 0.3; head -c 1010000 /dev/zero; exit 0"}
+			res, err := s.Exec(t.Context(), sandbox.Command{Argv: argv, Timeout: 2900 * time.Millisecond}, &out, nil)
+			if err != nil || res.Limit != sandbox.LimitDisk && out.Len() != 1010000 {
+				t.Errorf("%d of 1010000 bytes: %+v, %v", out.Len(), res, err)
 			}
-			if got := dump(t, s, "echo room"); got != "room\n" {
-				t.Errorf("printed %q", got)
-			}
-			big := io.MultiReader(strings.NewReader(strings.Repeat("x", 5<<20))) // of unknown length: in parts
-			_, err = s.Exec(t.Context(), sandbox.Command{Argv: []string{"sha256sum"}, Stdin: big}, nil, nil)
-			if sandbox.KindOf(err) != sandbox.KindNoSpace {
-				t.Errorf("stdin for which there is no room: %v, want one of kind no space", err)
-			}
-			if err := run(t, s, sandbox.Command{Argv: []string{"true"}}); err != nil {
-				t.Error(err)
-			}
-		})
-	}
+		}
+		if got := dump(t, s, "echo room"); got != "room\n" {
+			t.Errorf("printed %q", got)
+		}
+		big := io.MultiReader(strings.NewReader(strings.Repeat("x", 5<<20))) // of unknown length: in parts
+		_, err = s.Exec(t.Context(), sandbox.Command{Argv: []string{"sha256sum"}, Stdin: big}, nil, nil)
+		if sandbox.KindOf(err) != sandbox.KindNoSpace {
+			t.Errorf("stdin for which there is no room: %v, want one of kind no space", err)
+		}
+		if err := run(t, s, sandbox.Command{Argv: []string{"true"}}); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestFiles(t *testing.T) {
