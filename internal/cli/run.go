@@ -115,7 +115,6 @@ func (f *runFlags) run(ctx context.Context, std stdio, args []string) error {
 	if err != nil {
 		return shownError(secrets, err)
 	}
-	start := time.Now()
 	id := newRunID()
 	dir, err := openRunDir(f.out, id)
 	if err != nil {
@@ -140,7 +139,7 @@ func (f *runFlags) run(ctx context.Context, std stdio, args []string) error {
 	if err := r.begin(f, warnings); err != nil {
 		return errors.Join(err, r.close())
 	}
-	failure := r.runAll(ctx, f, plans, signals, start)
+	failure := r.runAll(ctx, f, plans, signals)
 	code, err := r.finish(ctx, f, failure)
 	return ended(std, code, shownError(secrets, err))
 }
@@ -218,7 +217,7 @@ func (s *session) begin(f *runFlags, warnings []string) error {
 }
 
 // runAll runs the plans one after another. The error is what kept the run from going on.
-func (s *session) runAll(ctx context.Context, f *runFlags, plans []*plan.Plan, signals *interrupts, start time.Time) error {
+func (s *session) runAll(ctx context.Context, f *runFlags, plans []*plan.Plan, signals *interrupts) error {
 	size, hold := 0, time.Duration(0)
 	for _, p := range plans {
 		size, hold = max(size, p.Pool.Size), max(hold, executor.Hold(p))
@@ -236,7 +235,7 @@ func (s *session) runAll(ctx context.Context, f *runFlags, plans []*plan.Plan, s
 		ctx = opts.Span.In(ctx)
 	}
 	if f.timeout > 0 {
-		opts.Deadline = start.Add(f.timeout)
+		opts.Deadline = s.start.Add(f.timeout)
 	}
 	failed := 0
 	for i, p := range plans {
