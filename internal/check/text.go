@@ -97,6 +97,10 @@ func (c *checker) goldenFile(s *subject, m recipe.Match, name string, norm norma
 		c.golden = append(c.golden, c.findings[before])
 		c.findings = c.findings[:before]
 	}
+	if name == "" {
+		c.found(m.Pos, s.name+".golden", "", "the name of the golden file is empty")
+		return nil
+	}
 	if !filepath.IsLocal(name) {
 		c.found(m.Pos, s.name+".golden", "", "the golden file %q lies outside the recipe's folder", name)
 		return nil

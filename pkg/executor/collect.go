@@ -46,7 +46,7 @@ func (a *attempt) collectFrom(ctx context.Context, box int, items []recipe.Colle
 	defer c.x.close()
 	var wishes []*wish
 	for _, item := range items {
-		glob, err := text(item.Src, a.names.get)
+		glob, err := pathText(item.Src, a.names.get)
 		if err != nil {
 			return failed(event.ReasonAssertion, "%s: %v", what, err)
 		}
@@ -62,7 +62,7 @@ func (a *attempt) collectFrom(ctx context.Context, box int, items []recipe.Colle
 		}
 	}
 	for _, absolute := range []bool{false, true} { // apart, since Receive gives both the same names
-		same := slices.DeleteFunc(slices.Clone(wishes), func(w *wish) bool { return path.IsAbs(w.glob) != absolute })
+		same := slices.DeleteFunc(slices.Clone(wishes), func(w *wish) bool { return w.glob == "" || path.IsAbs(w.glob) != absolute })
 		if err := c.take(ctx, same); err != nil {
 			return refused(ctx, b, what, event.ReasonCollect, err)
 		}
@@ -120,7 +120,10 @@ type wish struct {
 }
 
 func (w *wish) missing() string {
-	if w.link {
+	switch {
+	case w.glob == "": // which would be the whole workspace
+		return "src is empty"
+	case w.link:
 		return w.glob + " is a symbolic link that leads nowhere"
 	}
 	return "nothing matches " + w.glob

@@ -9,24 +9,56 @@ import (
 	"github.com/sbxrun/sbxrun/pkg/recipe"
 )
 
-// confined refuses a path beside the recipe, which t came to, where a row of a data file or the code under test chose it and
-// it leads out of the folder that the recipe itself names, up to the first expression: or else they could have any
-// file of the host staged and shown. What the recipe, its lists and --set say is free.
-func confined(r *recipe.Recipe, t *expr.Template, name string) error {
-	byData := r.Cases != nil && r.Cases.File != nil && t.Uses("case")
-	if !byData && !t.Uses("steps") {
-		return nil
+// origins knows who decides what a text of the recipe comes to, also through the environment that its expressions see.
+type origins struct {
+	recipe *recipe.Recipe
+	envs   [][]recipe.EnvVar // the innermost first
+}
+
+// of says whether rows of a data file have a say in t, and whether steps have.
+func (o origins) of(t *expr.Template) (rows, steps bool) {
+	rows = o.recipe.Cases != nil && o.recipe.Cases.File != nil && t.Uses("case")
+	steps = t.Uses("steps")
+	hidden := map[string]bool{}
+	for i, vars := range o.envs {
+		outer := origins{o.recipe, o.envs[i+1:]}
+		for _, v := range vars {
+			if !hidden[v.Name] && t.Uses("env", v.Name) {
+				byRows, bySteps := outer.of(v.Value)
+				rows, steps = rows || byRows, steps || bySteps
+			}
+			hidden[v.Name] = true
+		}
+	}
+	return rows, steps
+}
+
+// bounds is the folder that a path beside the recipe stays in where a row of a data file or the code under test chose it: the
+// one that the recipe itself names, up to the first expression. Or else they could have any file of the host staged
+// and shown. What the recipe, its lists and --set say is free.
+type bounds struct {
+	folder string // empty: free
+	steps  bool
+}
+
+func (o origins) bounds(t *expr.Template) bounds {
+	rows, steps := o.of(t)
+	if !rows && !steps {
+		return bounds{}
 	}
 	fixed, _, _ := strings.Cut(t.Source(), "${{")
-	folder := beside(r.Dir, fixed[:strings.LastIndexByte(fixed, '/')+1])
-	full := beside(r.Dir, name)
-	if inside(folder, full) && inside(resolved(folder), resolved(full)) {
+	return bounds{beside(o.recipe.Dir, fixed[:strings.LastIndexByte(fixed, '/')+1]), steps}
+}
+
+// check refuses a file that lies outside, or is a link to one; name is what it was asked for by.
+func (b bounds) check(name, full string) error {
+	switch {
+	case b.folder == "" || inside(b.folder, full) && inside(resolved(b.folder), resolved(full)):
 		return nil
+	case b.steps:
+		return unfit("%q, which a step chose, leads out of the folder %s", name, b.folder)
 	}
-	if t.Uses("steps") {
-		return unfit("%q, which a step chose, leads out of the folder %s", name, folder)
-	}
-	return fmt.Errorf("%q, which a row of data chose, leads out of the folder %s: name the folder in the recipe, before the expression", name, folder)
+	return fmt.Errorf("%q, which a row of data chose, leads out of the folder %s: name the folder in the recipe, before the expression", name, b.folder)
 }
 
 func inside(folder, full string) bool {

@@ -9,7 +9,7 @@ import (
 	"github.com/sbxrun/sbxrun/pkg/recipe"
 )
 
-func TestConfined(t *testing.T) {
+func TestBounds(t *testing.T) {
 	dir := t.TempDir()
 	for _, d := range []string{"recipe/data", "common"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
@@ -41,16 +41,34 @@ func TestConfined(t *testing.T) {
 		{"cases of the recipe", list, "${{ case.f }}", "/etc/hostname", true},
 		{"a variable", data, "${{ vars.f }}", "/etc/hostname", true},
 		{"a step", list, "${{ steps.a.out }}", "../x", false},
+		{"a variable of the step that a step chose", list, "${{ env.STEP }}", "../x", false},
+		{"one of the recipe that a row chose", data, "${{ env.ROW }}", "../x", false},
+		{"one of cases of the recipe", list, "${{ env.ROW }}", "../x", true},
+		{"one through another", data, "${{ env.AGAIN }}", "../x", false},
+		{"one that the step hides", data, "${{ env.HIDDEN }}", "../x", true},
+		{"one that is free beside others", data, "${{ env.FREE }}", "../x", true},
+		{"any of them", data, "${{ env[vars.x] }}", "../x", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			scope := expr.Known{}.Sample().With(map[string]*expr.Name{
 				"case": {Kind: expr.Map, Open: true}, "vars": {Kind: expr.Map, Open: true}, "steps": {Kind: expr.Map, Open: true},
+				"env": {Kind: expr.Map, Open: true},
 			})
-			src, err := expr.Parse(tt.src, scope)
-			if err != nil {
-				t.Fatal(err)
+			parse := func(text string) *expr.Template {
+				p, err := expr.Parse(text, scope)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return p
 			}
-			if err := confined(tt.recipe, src, tt.path); (err == nil) != tt.free {
+			o := origins{tt.recipe, [][]recipe.EnvVar{
+				{
+					{Name: "STEP", Value: parse("${{ steps.a.stdout }}")}, {Name: "AGAIN", Value: parse("x/${{ env.ROW }}")},
+					{Name: "HIDDEN", Value: parse("literal")}, {Name: "FREE", Value: parse("${{ vars.f }}")},
+				},
+				{{Name: "ROW", Value: parse("${{ case.f }}")}, {Name: "HIDDEN", Value: parse("${{ case.f }}")}},
+			}}
+			if err := o.bounds(parse(tt.src)).check(tt.path, beside(tt.recipe.Dir, tt.path)); (err == nil) != tt.free {
 				t.Errorf("error %v", err)
 			}
 		})

@@ -22,10 +22,10 @@ import (
 
 // gather collects the files that a recipe names beside it, or has in it, into an archive.
 type gather struct {
-	recipe *recipe.Recipe
-	names  func() expr.Env
-	now    time.Time // of files that are in the recipe itself
-	to     archive
+	origins origins
+	names   func() expr.Env
+	now     time.Time // of files that are in the recipe itself
+	to      archive
 }
 
 // errNoFile is a src that nothing matches.
@@ -33,7 +33,10 @@ var errNoFile = errors.New("there is no such file beside the recipe")
 
 // add takes one item of files. The errors of expressions are *expr.EvalError.
 func (g *gather) add(f recipe.File) error {
-	dst, err := text(f.Dst, g.names)
+	dst, err := pathText(f.Dst, g.names)
+	if err == nil {
+		err = climbs(dst)
+	}
 	if err != nil {
 		return fmt.Errorf("dst: %w", err)
 	}
@@ -46,20 +49,24 @@ func (g *gather) add(f recipe.File) error {
 		if err != nil {
 			return fmt.Errorf("content: %w", err)
 		}
+		if dst == "" {
+			return fmt.Errorf("dst: %w", &expr.EvalError{Source: f.Dst.Source(), Message: "it is empty, and content has no name of its own"})
+		}
 		g.to.add(entry{
 			name: dst, mode: modeOr(mode, 0o644), size: int64(len(content)), time: g.now,
 			open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader([]byte(content))), nil },
 		})
 		return nil
 	}
-	src, err := text(f.Src, g.names)
+	src, err := pathText(f.Src, g.names)
 	if err != nil {
 		return fmt.Errorf("src: %w", err)
 	}
-	if err := confined(g.recipe, f.Src, src); err != nil {
-		return fmt.Errorf("src: %w", err)
+	within := g.origins.bounds(f.Src)
+	err = g.source(src, dst, mode, within)
+	if errors.Is(err, doublestar.ErrBadPattern) && within.steps {
+		return unfit("src: %q, which a step chose, is no glob", src)
 	}
-	err = g.source(src, dst, mode)
 	if !errors.Is(err, errNoFile) {
 		return err
 	}
@@ -89,9 +96,24 @@ func fileMode(f recipe.File, names func() expr.Env) (uint32, error) {
 	return mode, nil
 }
 
+// pathText interpolates a path. The error is an *expr.EvalError.
+func pathText(t *expr.Template, names func() expr.Env) (string, error) {
+	s, err := text(t, names)
+	if err == nil && strings.IndexByte(s, 0) >= 0 {
+		err = &expr.EvalError{Source: t.Source(), Message: "it has a NUL byte, which no path can have"}
+	}
+	return s, err
+}
+
 // source adds a file, a folder or what a glob matches.
-func (g *gather) source(src, dst string, mode uint32) error {
-	full := beside(g.recipe.Dir, src)
+func (g *gather) source(src, dst string, mode uint32, within bounds) error {
+	if src == "" { // which would be the folder of the recipe
+		return fmt.Errorf("src is empty: %w", errNoFile)
+	}
+	full := beside(g.origins.recipe.Dir, src)
+	if err := within.check(src, full); err != nil {
+		return fmt.Errorf("src: %w", err)
+	}
 	info, err := os.Stat(full)
 	switch {
 	case err == nil && info.IsDir():
@@ -103,7 +125,7 @@ func (g *gather) source(src, dst string, mode uint32) error {
 	case !isGlob(src):
 		return fmt.Errorf("%s: %w", src, errNoFile)
 	}
-	return g.glob(src, filepath.ToSlash(full), dst, mode)
+	return g.glob(src, filepath.ToSlash(full), dst, mode, within)
 }
 
 // dotted are patterns of names that begin with a dot.
@@ -111,7 +133,7 @@ var dotted = regexp.MustCompile(`(^|[{,])\.`)
 
 // glob adds what a glob matches: files, folders with their content, and links. A link that itself matches, and leads to a
 // file, is taken for that file; through others nothing is looked for.
-func (g *gather) glob(src, full, dst string, mode uint32) error {
+func (g *gather) glob(src, full, dst string, mode uint32, within bounds) error {
 	fixed, pattern := doublestar.SplitPattern(full)
 	names, err := doublestar.Glob(os.DirFS(fixed), pattern, doublestar.WithNoFollow(), doublestar.WithFailOnIOErrors())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -138,6 +160,9 @@ func (g *gather) glob(src, full, dst string, mode uint32) error {
 	slices.Sort(names)
 	for _, name := range slices.Compact(names) {
 		full := filepath.Join(fixed, name)
+		if err := within.check(src, full); err != nil {
+			return fmt.Errorf("src: %w", err)
+		}
 		info, err := os.Stat(full)
 		if err == nil && !info.IsDir() {
 			err = g.file(full, info, path.Join(dst, name), mode)

@@ -28,8 +28,8 @@ func TestAGlobAddsNothingTwice(t *testing.T) {
 		"{d,d/sub/deep/c}":      {"d", "d/a", "d/sub", "d/sub/b", "d/sub/deep", "d/sub/deep/c"},
 		filepath.Join(dir, "*"): {"d", "d/a", "d/sub", "d/sub/b", "d/sub/deep", "d/sub/deep/c"},
 	} {
-		g := gather{recipe: &recipe.Recipe{Dir: dir}}
-		if err := g.source(glob, "", 0); err != nil {
+		g := gather{origins: origins{recipe: &recipe.Recipe{Dir: dir}}}
+		if err := g.source(glob, "", 0, bounds{}); err != nil {
 			t.Errorf("%s: %v", glob, err)
 		}
 		var got []string

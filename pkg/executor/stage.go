@@ -58,8 +58,9 @@ func (f *recipeFiles) of(box int, names func() expr.Env) ([]part, error) {
 	return b.parts, b.err
 }
 
-func (f *recipeFiles) gather(files []recipe.File, names func() expr.Env) ([]part, error) {
-	g := gather{recipe: f.recipe, names: names, now: f.begun}
+// gather reads files; envs are the variables that their expressions see.
+func (f *recipeFiles) gather(files []recipe.File, names func() expr.Env, envs ...[]recipe.EnvVar) ([]part, error) {
+	g := gather{origins: origins{f.recipe, envs}, names: names, now: f.begun}
 	for _, file := range files {
 		if err := g.add(file); err != nil {
 			return nil, fmt.Errorf("line %d: %w", file.Pos.Line, err)
@@ -139,7 +140,7 @@ func (t *try) stageFile(ctx context.Context, f recipe.File) outcome {
 	if f.From != "" {
 		return t.transfer(ctx, f, t.a.boxes[to])
 	}
-	parts, err := t.a.run.files.gather([]recipe.File{f}, t.env.names)
+	parts, err := t.a.run.files.gather([]recipe.File{f}, t.env.names, t.envs()...)
 	return sendParts(ctx, t.a.boxes[to], parts, err)
 }
 

@@ -26,9 +26,9 @@ type movement struct {
 func (t *try) transfer(ctx context.Context, f recipe.File, to *box) outcome {
 	m := movement{File: f}
 	var err error
-	m.src, err = text(f.Src, t.env.names)
+	m.src, err = pathText(f.Src, t.env.names)
 	if err == nil {
-		m.dst, err = text(f.Dst, t.env.names)
+		m.dst, err = pathText(f.Dst, t.env.names)
 	}
 	if err == nil {
 		m.mode, err = fileMode(f, t.env.names)
@@ -36,7 +36,25 @@ func (t *try) transfer(ctx context.Context, f recipe.File, to *box) outcome {
 	if err != nil {
 		return failed(event.ReasonAssertion, "stage files from %s: %v", f.From, err)
 	}
+	if err := climbs(m.dst); err != nil {
+		return failed(event.ReasonArtifact, "stage files from %s: dst: %v", f.From, err)
+	}
+	if m.src == "" { // which would be the whole workspace
+		return t.nothing(m, fmt.Sprintf("take files from sandbox %s: src is empty", m.From))
+	}
 	return t.move(ctx, m, to)
+}
+
+// nothing is the outcome of a movement that moved nothing.
+func (t *try) nothing(m movement, message string) outcome {
+	optional, err := truth(m.Optional, t.env.names)
+	switch {
+	case err != nil:
+		return failed(event.ReasonAssertion, "stage files from %s: optional: %v", m.From, err)
+	case !optional:
+		return failed(event.ReasonArtifact, "%s", message)
+	}
+	return passed()
 }
 
 func (t *try) move(ctx context.Context, m movement, to *box) outcome {
@@ -71,15 +89,8 @@ func (t *try) move(ctx context.Context, m movement, to *box) outcome {
 		return refused(ctx, from, what, event.ReasonStage, readErr)
 	case sendErr != nil:
 		return refused(ctx, to, "stage files", event.ReasonStage, sendErr)
-	case count > 0:
-		return passed()
-	}
-	optional, err := truth(m.Optional, t.env.names)
-	switch {
-	case err != nil:
-		return failed(event.ReasonAssertion, "%s: optional: %v", what, err)
-	case !optional:
-		return failed(event.ReasonArtifact, "%s: there is nothing of that name", what)
+	case count == 0:
+		return t.nothing(m, what+": there is nothing of that name")
 	}
 	return passed()
 }

@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"github.com/sbxrun/sbxrun/internal/mask"
 	"github.com/sbxrun/sbxrun/pkg/event"
 	"github.com/sbxrun/sbxrun/pkg/plan"
+	"github.com/sbxrun/sbxrun/pkg/recipe"
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 )
 
@@ -66,7 +68,7 @@ func (t *try) run() (o outcome, running bool) {
 			return failed(a.reason, "%v", err), false
 		}
 		if missing, ok := errors.AsType[*missingError](err); ok {
-			return broken(event.ReasonStage, "stdin", missing), false
+			return broken(event.ReasonStage, "stdin.file", missing), false
 		}
 		return failed(event.ReasonAssertion, "%v", err), false
 	}
@@ -136,16 +138,9 @@ func (t *try) command() (cmd sandbox.Command, own time.Duration, err error) {
 	}
 	switch {
 	case s.StdinFile != nil:
-		name, err := text(s.StdinFile, names)
+		f, err := t.openStdin()
 		if err != nil {
 			return fail("stdin.file", err)
-		}
-		if err := confined(t.a.run.layout.recipe, s.StdinFile, name); err != nil {
-			return sandbox.Command{}, 0, &missingError{fmt.Errorf("stdin.file: %w", err)}
-		}
-		f, err := os.Open(beside(t.a.run.layout.recipe.Dir, name))
-		if err != nil {
-			return sandbox.Command{}, 0, &missingError{err}
 		}
 		cmd.Stdin, t.stdin = f, f
 	case s.Stdin != nil:
@@ -156,6 +151,37 @@ func (t *try) command() (cmd sandbox.Command, own time.Duration, err error) {
 		cmd.Stdin = strings.NewReader(in)
 	}
 	return cmd, own, nil
+}
+
+// openStdin opens the file beside the recipe that the command gets. The error is one of an expression, or a *missingError.
+func (t *try) openStdin() (*os.File, error) {
+	name, err := pathText(t.s.StdinFile, t.env.names)
+	if err != nil {
+		return nil, err
+	}
+	if name == "" {
+		return nil, &missingError{errors.New("it is empty")}
+	}
+	r := t.a.run.layout.recipe
+	full := beside(r.Dir, name)
+	if err := (origins{r, t.envs()}).bounds(t.s.StdinFile).check(name, full); err != nil {
+		return nil, &missingError{err}
+	}
+	f, err := os.Open(full)
+	if err != nil {
+		return nil, &missingError{err}
+	}
+	if info, err := f.Stat(); err != nil || info.IsDir() {
+		f.Close()
+		return nil, &missingError{cmp.Or(err, fmt.Errorf("%s is a folder", name))}
+	}
+	return f, nil
+}
+
+// envs are the variables that the step's expressions see as env.
+func (t *try) envs() [][]recipe.EnvVar {
+	r := t.a.run.layout.recipe
+	return [][]recipe.EnvVar{t.s.Env, r.Sandboxes[t.s.box].Env, r.Env}
 }
 
 // missingError is a file beside the recipe that is not there or cannot be read.

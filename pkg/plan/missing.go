@@ -46,10 +46,10 @@ func (p *Plan) missingFile(pos recipe.Pos, key string, name *expr.Template) erro
 	if err != nil {
 		return at.errorf("%s: %w", key, err)
 	}
-	full := text
-	if !filepath.IsAbs(full) {
-		full = filepath.Join(p.Recipe.Dir, full)
+	if text == "" {
+		return at.errorf("%s is empty", key)
 	}
+	full := p.beside(text)
 	if _, err = os.Stat(full); !errors.Is(err, fs.ErrNotExist) {
 		return nil // what is there and cannot be staged says so itself
 	}
