@@ -136,6 +136,7 @@ func (f *runFlags) run(ctx context.Context, std stdio, args []string) error {
 		}
 	}, takingDown("run "+id, f.provider.gcCommand())...)
 	defer signals.stop()
+	defer context.AfterFunc(ctx, func() { close(r.leave) })()
 	if err := r.begin(f, warnings); err != nil {
 		return errors.Join(err, r.close())
 	}
@@ -163,6 +164,7 @@ type session struct {
 	log     *report.EventLog
 	results *report.Results
 	console *report.Console
+	leave   chan struct{} // closed by an interruption: what is shown keeps nobody waiting
 	summary event.Summary
 	sink    event.Sink
 	updates *check.Updates // nil without --update
@@ -175,7 +177,7 @@ type session struct {
 }
 
 func newSession(f *runFlags, std stdio, dir *runDir, id string, secrets *mask.Mask) (*session, error) {
-	s := &session{id: id, dir: dir.path, shown: dir.shown, start: time.Now(), mask: secrets}
+	s := &session{id: id, dir: dir.path, shown: dir.shown, start: time.Now(), mask: secrets, leave: make(chan struct{})}
 	s.outcome = outcome{summary: &s.summary, shard: f.plan.shard != ""}
 	var err error
 	if s.log, err = report.OpenEventLog(dir.file(eventsFile)); err != nil {
@@ -191,7 +193,7 @@ func newSession(f *runFlags, std stdio, dir *runDir, id string, secrets *mask.Ma
 		s.updates = check.NewUpdates(s.spool)
 	}
 	console := report.DetectConsole(std.out, os.Getenv)
-	console.Quiet, console.Verbose = f.quiet, f.verbose
+	console.Quiet, console.Verbose, console.Leave = f.quiet, f.verbose, s.leave
 	s.console = report.NewConsole(console)
 	s.sink = warnOnce(event.Tee(s.log, s.results, &s.summary, s.console))
 	return s, nil

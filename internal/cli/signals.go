@@ -6,10 +6,14 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
 
 // errInterrupted is the cause of the contexts of an interrupted run.
 var errInterrupted = errors.New("interrupted")
+
+// tellPatience is how long a reader who does not read what a signal does is waited for.
+const tellPatience = time.Second
 
 // interrupts follows SIGINT, SIGTERM and SIGHUP: the first cancels the context, the last ends the process at once, one between
 // them closes hurry. A SIGHUP that nohup has ignored stays so.
@@ -54,14 +58,23 @@ func watchSignals(parent context.Context, say func(string), lines ...string) (co
 				return
 			case <-signals:
 			}
-			say("sbxrun: " + lines[n-1])
 			switch n {
-			case len(lines):
-				os.Exit(exitInterrupted)
 			case 1:
 				cancel(errInterrupted)
 			case 2:
 				close(in.hurry)
+			}
+			told := make(chan struct{})
+			go func() {
+				say("sbxrun: " + lines[n-1])
+				close(told)
+			}()
+			select {
+			case <-told:
+			case <-time.After(tellPatience): // nobody reads it
+			}
+			if n == len(lines) {
+				os.Exit(exitInterrupted)
 			}
 		}
 	}()

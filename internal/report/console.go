@@ -39,6 +39,9 @@ type ConsoleOptions struct {
 	Quiet, Verbose bool
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
+	// Leave is closed when the run is to end soon: from then on a reader of Out who does not read is not waited for. It may be
+	// nil.
+	Leave <-chan struct{}
 }
 
 // DetectConsole says how to show a run on out, in this environment (NO_COLOR, TERM, CI, GITHUB_ACTIONS).
@@ -95,6 +98,9 @@ func NewConsole(o ConsoleOptions) *Console {
 func newConsole(o ConsoleOptions) *Console {
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Leave != nil {
+		o.Out = leaving{o.Out, o.Leave}
 	}
 	c := &Console{ConsoleOptions: o, style: style(o.Color), began: o.Now(), lastProgress: o.Now(), shown: map[causeKey]int{}}
 	if o.GitHub {
@@ -168,7 +174,7 @@ func (c *Console) finish(r *Report, reports []string) error {
 			c.err = annotate(c.Out, r)
 		}
 	}
-	if c.err != nil && !errors.Is(c.err, syscall.EPIPE) { // nobody reads it any more
+	if c.err != nil && !errors.Is(c.err, syscall.EPIPE) && !errors.Is(c.err, errUnread) { // nobody reads it any more
 		return fmt.Errorf("write to the console: %w", c.err)
 	}
 	return nil

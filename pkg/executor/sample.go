@@ -105,13 +105,18 @@ func (a *attempt) result() event.Sample {
 			res.Verdict, res.Reason, res.Message, res.Line = v, r, message, line
 		}
 	}
+	trouble := func() { // that nothing was amiss with the artifacts makes no verdict
+		if t := a.trouble; t.verdict != event.Passed {
+			decide(t.verdict, t.reason, t.message, t.line)
+		}
+	}
 	troubled := false
 	for i, end := range a.ends {
 		res.Steps[i] = end.row()
 		s := a.run.layout.all[i]
 		if s.part == partVerify && !troubled { // collecting comes between
 			troubled = true
-			decide(a.trouble.verdict, a.trouble.reason, a.trouble.message, a.trouble.line)
+			trouble()
 		}
 		switch {
 		case !end.counts():
@@ -125,7 +130,7 @@ func (a *attempt) result() event.Sample {
 		}
 		res.Flaky = res.Flaky || end.event.Flaky && !end.tolerant // the sample would have passed without another try
 	}
-	decide(a.trouble.verdict, a.trouble.reason, a.trouble.message, a.trouble.line)
+	trouble()
 	res.Flaky = res.Flaky && res.Verdict == event.Passed
 	return res
 }
