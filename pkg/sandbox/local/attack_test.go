@@ -98,7 +98,9 @@ def refused(name, *a):
 for name, flag in [("user", 0x10000000), ("mount", 0x20000), ("pid", 0x20000000), ("net", 0x40000000), ("ipc", 0x8000000), ("uts", 0x4000000), ("cgroup", 0x2000000), ("time", 0x80)]:
     refused("unshare " + name, 272, flag)
 refused("clone", 56, 0x10000011, 0, 0, 0, 0)
+refused("clone of the parent", 56, 0x8011, 0, 0, 0, 0)
 refused("clone3", 435, 0, 0)
+refused("io_setup", 206, 65536, ctypes.byref(ctypes.c_ulong(0)))
 refused("mount", 165, b"tmpfs", b"/tmp", b"tmpfs", 0, 0)
 refused("umount", 166, b"/proc", 2)
 refused("chroot", 161, b"/tmp")
@@ -133,6 +135,41 @@ if pid == 0:
     f(); os._exit(0)
 if os.waitpid(pid, 0)[1] & 127 not in (31, 11): print("int 0x80 was not killed")
 `)
+}
+
+// A command that has its parent, the spawner, trace it has not ended when it stops; and what it was killed for is told.
+func TestAttackTracesItself(t *testing.T) {
+	sb := acquire(t, sandbox.Spec{})
+	const program = `import ctypes, os, signal
+if ctypes.CDLL(None).ptrace(0, 0, 0, 0) == 0: os.kill(os.getpid(), signal.SIGSTOP)
+while True: pass`
+	for range 8 {
+		res, err := sb.Exec(t.Context(), sandbox.Command{Argv: []string{"/usr/bin/python3", "-c", program}, Timeout: 500 * time.Millisecond}, nil, nil)
+		if err != nil || res.Limit != sandbox.LimitTimeout || res.Signal != int(unix.SIGKILL) {
+			t.Errorf("%+v, %v", res, err)
+		}
+	}
+}
+
+// What the kernel counts by user is not for a sandbox to use up.
+func TestAttackCountsOfUser(t *testing.T) {
+	limit := func(resource int) uint64 {
+		var have unix.Rlimit
+		if err := unix.Getrlimit(resource, &have); err != nil {
+			t.Fatal(err)
+		}
+		return have.Cur
+	}
+	watches, err := os.ReadFile("/proc/sys/fs/inotify/max_user_watches")
+	if err != nil {
+		t.Fatal(err)
+	}
+	python(t, sandbox.Spec{}, fmt.Sprintf(`
+import resource
+for name, r, most in [("pending signals", 11, %d), ("message queues", 12, %d)]:
+    if resource.getrlimit(r)[1] > most // 2: print(name, resource.getrlimit(r))
+if int(open("/proc/sys/user/max_inotify_watches").read()) > %s // 2: print("inotify watches")
+`, limit(unix.RLIMIT_SIGPENDING), limit(unix.RLIMIT_MSGQUEUE), bytes.TrimSpace(watches)))
 }
 
 func TestAttackNetwork(t *testing.T) {

@@ -82,7 +82,7 @@ func (m *Manager) Create(name string, l Limits) (*Group, error) {
 	}{
 		{m.Memory, &g.memory, true},
 		{m.PIDs, &g.pids, true},
-		{m.CPU, &g.cpu, l.CPU > 0 || g.v2},
+		{m.CPU, &g.cpu, true},
 	} {
 		if c.parent == "" || !c.want {
 			continue

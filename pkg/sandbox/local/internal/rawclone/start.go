@@ -149,11 +149,25 @@ func (p *Program) failure(r record) error {
 
 // Wait waits for a child of this process to end.
 func Wait(pid int, usage *unix.Rusage) (unix.WaitStatus, error) {
+	ws, _, err := wait(pid, 0, usage)
+	return ws, err
+}
+
+// Ended is Wait for who does not want to wait: it says whether the child has ended.
+func Ended(pid int, usage *unix.Rusage) (ws unix.WaitStatus, ended bool, err error) {
+	return wait(pid, unix.WNOHANG, usage)
+}
+
+// wait leaves out what is no end: a child that has its parent trace it is reported whenever it stops, asked for or not.
+func wait(pid, options int, usage *unix.Rusage) (ws unix.WaitStatus, ended bool, err error) {
 	for {
-		var ws unix.WaitStatus
-		_, err := unix.Wait4(pid, &ws, 0, usage)
-		if err != unix.EINTR {
-			return ws, err
+		n, err := unix.Wait4(pid, &ws, options, usage)
+		switch {
+		case err == unix.EINTR:
+		case err != nil || n == 0:
+			return ws, false, err
+		case ws.Exited() || ws.Signaled():
+			return ws, true, nil
 		}
 	}
 }

@@ -15,9 +15,10 @@ func meaning(o Options, arch, number uint32, args []uint64) uint32 {
 	switch {
 	case arch != auditArch, len(foreignNumbers) > 0 && number >= 1<<30 && number < 1<<31:
 		return dead
-	case number == unix.SYS_CLONE3, o.NoSetID && number == unix.SYS_OPENAT2:
+	case slices.Contains(absent, number), o.NoSetID && number == unix.SYS_OPENAT2:
 		return errno(unix.ENOSYS)
-	case slices.Contains(refused, number), slices.Contains(refusedHere, number), o.NoMemfd && number == unix.SYS_MEMFD_CREATE:
+	case slices.Contains(refused, number), slices.Contains(refusedHere, number), o.NoMemfd && number == unix.SYS_MEMFD_CREATE,
+		o.NoAffinity && number == unix.SYS_SCHED_SETAFFINITY:
 		return errno(unix.EPERM)
 	}
 	all := checks
@@ -60,7 +61,7 @@ func TestSearchFindsWhatTheListsSay(t *testing.T) {
 	}
 	slices.Sort(values)
 	values = slices.Compact(values)
-	for _, o := range []Options{{}, {NoMemfd: true}, {NoSetID: true}, {NoMemfd: true, NoSetID: true}} {
+	for _, o := range []Options{{}, {NoMemfd: true}, {NoSetID: true}, {NoMemfd: true, NoSetID: true, NoAffinity: true}} {
 		vm, err := bpf.NewVM(program(o))
 		if err != nil {
 			t.Fatal(err)

@@ -61,13 +61,17 @@ type rule struct {
 // rules returns those of all calls that are not simply let through, by number.
 func rules(o Options) []rule {
 	bodies := map[uint32][]bpf.Instruction{}
-	// The flags of clone3 are in memory, where a filter cannot look. Programs go on to clone where it is not there.
-	bodies[unix.SYS_CLONE3] = []bpf.Instruction{answer(unix.ENOSYS)}
+	for _, call := range absent {
+		bodies[call] = []bpf.Instruction{answer(unix.ENOSYS)}
+	}
 	for _, call := range slices.Concat(refused, refusedHere) {
 		bodies[call] = []bpf.Instruction{answer(unix.EPERM)}
 	}
 	if o.NoMemfd {
 		bodies[unix.SYS_MEMFD_CREATE] = []bpf.Instruction{answer(unix.EPERM)}
+	}
+	if o.NoAffinity {
+		bodies[unix.SYS_SCHED_SETAFFINITY] = []bpf.Instruction{answer(unix.EPERM)}
 	}
 	all := checks
 	if o.NoSetID {

@@ -22,6 +22,8 @@ type Options struct {
 	// NoSetID refuses to give files a set-user-id or set-group-id bit: where files outlive the sandbox, and others than
 	// those in it may execute them as their owner, who is not the one who wrote them.
 	NoSetID bool
+	// NoAffinity refuses to choose cores: where that a process has few of them is its limit.
+	NoAffinity bool
 }
 
 // Filter returns the program for SECCOMP_SET_MODE_FILTER, for this architecture. Calls of another ABI, which have other
@@ -58,6 +60,10 @@ var refused = []uint32{
 	unix.SYS_SETTIMEOFDAY, unix.SYS_CLOCK_SETTIME, unix.SYS_LOOKUP_DCOOKIE, unix.SYS_NFSSERVCTL, unix.SYS_VHANGUP,
 }
 
+// absent are answered with ENOSYS, as by a kernel that does not have them: programs go on without. The flags of clone3 are
+// in memory, where a filter cannot look. Asynchronous I/O of the old kind is counted for the whole machine.
+var absent = []uint32{unix.SYS_CLONE3, unix.SYS_IO_SETUP}
+
 // namespaces are the flags of clone and unshare that make namespaces.
 const namespaces = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC |
 	unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
@@ -68,7 +74,8 @@ const typeMask = 0xf
 // checks look at arguments of calls. Only the low 32 bits count: the kernel takes no more of these arguments, and a
 // comparison of 64 could be led past by a bit that the kernel drops.
 var checks = []check{
-	{call: unix.SYS_CLONE, arg: 0, mask: namespaces, only: []uint32{0}, answer: unix.EPERM},
+	// A child of its parent's would be one of whoever started the command, who does not know it.
+	{call: unix.SYS_CLONE, arg: 0, mask: namespaces | unix.CLONE_PARENT, only: []uint32{0}, answer: unix.EPERM},
 	// In clone CLONE_NEWTIME is part of the signal.
 	{call: unix.SYS_UNSHARE, arg: 0, mask: namespaces | unix.CLONE_NEWTIME, only: []uint32{0}, answer: unix.EPERM},
 	// Input faked on a terminal, which may be one that a mount brought in.

@@ -13,6 +13,7 @@ import (
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/cgroup"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/netcase"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/netkeep"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/rawclone"
 )
 
 // box is one sandbox.
@@ -198,17 +199,14 @@ func waitEnd(pidfd, pid int, usage *unix.Rusage) unix.WaitStatus {
 		}
 		if raw, err = f.SyscallConn(); err == nil {
 			err = raw.Read(func(uintptr) bool {
-				n, err := unix.Wait4(pid, &ws, unix.WNOHANG, usage)
-				return n == pid || err != nil && err != unix.EINTR
+				status, ended, err := rawclone.Ended(pid, usage)
+				ws = status
+				return ended || err != nil
 			})
 		}
 	}
 	if err != nil { // no descriptors left, or none that can be polled
-		for {
-			if _, err := unix.Wait4(pid, &ws, 0, usage); err != unix.EINTR {
-				break
-			}
-		}
+		ws, _ = rawclone.Wait(pid, usage)
 	}
 	return ws
 }

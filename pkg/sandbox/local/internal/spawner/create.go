@@ -276,7 +276,6 @@ func (b *box) program() (*rawclone.Program, error) {
 		return nil, err
 	}
 	p.Call("no new privileges", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-	p.Call("not dumpable", unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
 	p.Call("name", unix.SYS_PRCTL, unix.PR_SET_NAME, "init")
 	p.Call("keep the end of the spawner in sight", unix.SYS_DUP3, h.hold, 0, 0)
 	p.CloseFrom(1)
@@ -308,6 +307,8 @@ func (b *box) becomeUser(p *rawclone.Program) {
 	p.Call("set the group", unix.SYS_SETRESGID, in.gid, in.gid, in.gid)
 	p.Call("set the user", unix.SYS_SETRESUID, in.uid, in.uid, in.uid)
 	p.Call("drop capabilities", unix.SYS_CAPSET, rawclone.Bytes(&capHeader), rawclone.Bytes(&noCaps))
+	// With fs.suid_dumpable a change of the user leaves it open to that user, and with it what it has open of the spawner's.
+	p.Call("not dumpable", unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
 }
 
 // Structures of the kernel that calls point to.

@@ -186,7 +186,7 @@ func (b *box) startStep(req wire.Exec, st *step, files []int) (*rawclone.Child, 
 	most := min(uint64(b.spec.Limits.Files), b.server.host.openFiles) // last, since entering needs more than a few
 	p.Call("limit of open files", unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, rawclone.Bytes(&unix.Rlimit{Cur: most, Max: most}), 0)
 	p.ResetSignals(true)
-	b.server.walls.put(&p, &b.spec)
+	b.server.walls.put(&p, &b.spec, b.approx.cpu && b.spec.Limits.CPU > 0)
 	env := b.environ(req, dir)
 	name := argv[0]
 	p.Exec(lookup(name, env["PATH"]), argv, Flatten(env), refusals(name))
@@ -241,6 +241,9 @@ func (b *box) limits(p *rawclone.Program, st *step) {
 		p.Call(name, unix.SYS_PRLIMIT64, 0, resource, rawclone.Bytes(&unix.Rlimit{Cur: value, Max: value}), 0)
 	}
 	set("limit of core dumps", unix.RLIMIT_CORE, 0)
+	// What the kernel counts by user is shared, by an ordinary user's sandboxes, with all that runs for the user.
+	set("limit of pending signals", unix.RLIMIT_SIGPENDING, b.server.host.perUser.signals)
+	set("limit of message queues", unix.RLIMIT_MSGQUEUE, b.server.host.perUser.queues)
 	set("mark", markLimit, st.mark)
 	b.approx.apply(p, b.spec.Limits, b.init)
 }

@@ -7,27 +7,38 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
+	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/cgroup"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/rawclone"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/seccomp"
 )
 
 // walls are the parts of a sandbox's walls that processes put up around themselves.
 type walls struct {
-	filter   []unix.SockFilter
-	strict   []unix.SockFilter // for sandboxes whose files may stay
-	landlock int               // a ruleset, or -1
+	filters  map[wall][]unix.SockFilter
+	landlock int // a ruleset, or -1
 }
 
-func newWalls(noMemfd bool) (*walls, error) {
-	w := &walls{landlock: -1}
-	var err error
-	if w.filter, err = seccomp.Filter(seccomp.Options{NoMemfd: noMemfd}); err != nil {
-		return nil, err
+// wall is what sandboxes differ in.
+type wall struct {
+	stays  bool // its files may outlive it
+	pinned bool // few cores are its limit
+}
+
+func newWalls(groups *cgroup.Manager) (*walls, error) {
+	w := &walls{filters: map[wall][]unix.SockFilter{}, landlock: scopeRuleset()}
+	pinned := []bool{false}
+	if !groups.Enforces("cpu") {
+		pinned = append(pinned, true)
 	}
-	if w.strict, err = seccomp.Filter(seccomp.Options{NoMemfd: noMemfd, NoSetID: true}); err != nil {
-		return nil, err
+	for _, pin := range pinned {
+		for _, stays := range []bool{false, true} {
+			f, err := seccomp.Filter(seccomp.Options{NoMemfd: !groups.Enforces("memory"), NoSetID: stays, NoAffinity: pin})
+			if err != nil {
+				return nil, err
+			}
+			w.filters[wall{stays, pin}] = f
+		}
 	}
-	w.landlock = scopeRuleset()
 	return w, nil
 }
 
@@ -58,15 +69,15 @@ func ScopesAbstractSockets() bool {
 	return true
 }
 
-// put adds the calls that put a process behind the walls, for good.
-func (w *walls) put(p *rawclone.Program, spec *sandbox.Spec) {
+// put adds the calls that put a process behind the walls, for good. pinned says that few cores are its limit.
+func (w *walls) put(p *rawclone.Program, spec *sandbox.Spec, pinned bool) {
 	if spec.Network == sandbox.NetworkHost && w.landlock >= 0 {
 		p.Call("landlock", unix.SYS_LANDLOCK_RESTRICT_SELF, w.landlock, 0)
 	}
-	filter := w.filter
-	if slices.ContainsFunc(spec.Local.Mounts, func(m sandbox.Mount) bool { return m.Writable }) {
-		filter = w.strict
-	}
+	filter := w.filters[wall{
+		stays:  slices.ContainsFunc(spec.Local.Mounts, func(m sandbox.Mount) bool { return m.Writable }),
+		pinned: pinned,
+	}]
 	// struct sock_fprog: the number of instructions, and where they are.
 	program := struct {
 		n      uint16

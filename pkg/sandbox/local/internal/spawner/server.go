@@ -58,7 +58,7 @@ func newServer(conn *wire.Conn, host host, first wire.Request) (*server, error) 
 	}
 	s := &server{conn: conn, hello: *first.Hello, host: host, boxes: map[string]*box{}, waker: time.NewTimer(0)}
 	var err error
-	if s.walls, err = newWalls(!s.hello.Cgroups.Enforces("memory")); err != nil {
+	if s.walls, err = newWalls(&s.hello.Cgroups); err != nil {
 		return nil, err
 	}
 	s.slots = slots{privileged: s.hello.UID == 0, dir: s.hello.State}
@@ -211,12 +211,16 @@ func disown(lock string) {
 type host struct {
 	lastCap    int
 	openFiles  uint64 // the hard limit
+	perUser    perUser
 	maskDirs   []string
 	maskFiles  []string
 	children   bool // the kernel lists the children of a process
 	hold       int  // every sandbox's init reads it; the other end is held here only
 	holdWriter int
 }
+
+// perUser are the limits of what the kernel counts by user, for sandboxes: half of what the user has.
+type perUser struct{ signals, queues uint64 }
 
 func lookAtHost() (h host, err error) {
 	b, err := os.ReadFile("/proc/sys/kernel/cap_last_cap")
@@ -231,6 +235,13 @@ func lookAtHost() (h host, err error) {
 		return h, err
 	}
 	h.openFiles = files.Max
+	for resource, half := range map[int]*uint64{unix.RLIMIT_SIGPENDING: &h.perUser.signals, unix.RLIMIT_MSGQUEUE: &h.perUser.queues} {
+		var have unix.Rlimit
+		if err := unix.Getrlimit(resource, &have); err != nil {
+			return h, err
+		}
+		*half = have.Cur / 2
+	}
 	h.maskDirs = existing("/proc/acpi", "/proc/scsi", "/proc/asound", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/driver")
 	h.maskFiles = slices.DeleteFunc(existing("/proc/kcore", "/proc/keys", "/proc/key-users", "/proc/timer_list", "/proc/sched_debug",
 		"/proc/sysrq-trigger", "/proc/kallsyms", "/proc/kpagecount", "/proc/kpageflags", "/proc/kpagecgroup", "/proc/vmallocinfo",

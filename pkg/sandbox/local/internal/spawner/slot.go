@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -199,9 +201,16 @@ func newUserNamespace(uids, gids [][3]int) (fd int, err error) {
 	defer unix.Close(pp[1])
 	var p rawclone.Program
 	p.Call("close", unix.SYS_CLOSE, pp[1])
-	// A user has 128 of these by default, and an ordinary user's sandboxes are all of one user: some are for the others.
-	p.Call("limit inotify", unix.SYS_OPENAT, unix.AT_FDCWD, "/proc/sys/user/max_inotify_instances", unix.O_WRONLY|unix.O_CLOEXEC, 0).Save(regA).Ignore()
-	p.Call("limit inotify", unix.SYS_WRITE, regA, "32", 2).Ignore()
+	// An ordinary user's sandboxes are all of one user, of whom so many are counted: most of them are for the others.
+	for _, name := range []string{"instances", "watches"} {
+		var most int64
+		if n, err := os.ReadFile("/proc/sys/fs/inotify/max_user_" + name); err == nil {
+			most, _ = strconv.ParseInt(strings.TrimSpace(string(n)), 10, 64)
+		}
+		share := strconv.FormatInt(most/4, 10)
+		p.Call("limit inotify", unix.SYS_OPENAT, unix.AT_FDCWD, "/proc/sys/user/max_inotify_"+name, unix.O_WRONLY|unix.O_CLOEXEC, 0).Save(regA).Ignore()
+		p.Call("limit inotify", unix.SYS_WRITE, regA, share, len(share)).Ignore()
+	}
 	p.Report()
 	p.Hold(pp[0])
 	c, err := p.Start(unix.CLONE_NEWUSER)
