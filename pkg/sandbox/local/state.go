@@ -113,3 +113,21 @@ func isPrivileged() bool {
 	}
 	return data[0].Effective&(1<<unix.CAP_SYS_ADMIN) != 0
 }
+
+// private are the folders that no sandbox sees, without symbolic links: the state of all runs, and where this run, and runs
+// beside it, keep what happened.
+func private(state, run string) []string {
+	const home = ".sbxrun"
+	for dir := run; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		if filepath.Base(dir) == home {
+			run = dir
+		}
+	}
+	var real []string
+	for _, dir := range []string{state, run} {
+		if at, err := filepath.EvalSymlinks(dir); err == nil {
+			real = append(real, at)
+		}
+	}
+	return real
+}

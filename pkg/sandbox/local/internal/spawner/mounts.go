@@ -50,6 +50,18 @@ func (b *box) overlay(p *rawclone.Program, disk, root string) error {
 
 // late mounts something from the stash.
 func (b *box) late(p *rawclone.Program, l late, root string) error {
+	if !l.there {
+		b.makeRoom(p, l, root)
+	}
+	if l.owner == nil || b.slot.refused != nil { // not mapped, what only its owner may read stays unreadable
+		p.Call("mount "+l.target, unix.SYS_MOUNT, l.source, root+l.target, "", unix.MS_BIND|unix.MS_REC, 0)
+		return nil
+	}
+	return b.mapped(p, l.source, root+l.target, *l.owner)
+}
+
+// makeRoom makes what something is mounted on, if it is not there.
+func (b *box) makeRoom(p *rawclone.Program, l late, root string) {
 	at := unix.AT_FDCWD
 	for dir := range parents(l.target) {
 		p.Call("make "+dir, unix.SYS_MKDIRAT, at, root+dir, 0o755).Allow(unix.EEXIST, unix.EROFS)
@@ -60,11 +72,6 @@ func (b *box) late(p *rawclone.Program, l late, root string) error {
 	} else {
 		p.Call("make "+l.target, unix.SYS_MKDIRAT, at, root+l.target, 0o755).Allow(unix.EEXIST, unix.EROFS)
 	}
-	if l.owner == nil || b.slot.refused != nil { // not mapped, what only its owner may read stays unreadable
-		p.Call("mount "+l.target, unix.SYS_MOUNT, l.source, root+l.target, "", unix.MS_BIND|unix.MS_REC, 0)
-		return nil
-	}
-	return b.mapped(p, l.source, root+l.target, *l.owner)
 }
 
 // mapped mounts something with the sandbox's user in the place of owner.

@@ -47,6 +47,7 @@ type late struct {
 	target string // absolute, in the sandbox
 	file   bool
 	owner  *ids // if set, who has to appear as the sandbox's user
+	there  bool // the target is, in a mount before this one
 }
 
 // maxShapes bounds how many shapes are kept for later sandboxes: a recipe may name a folder for each case.
@@ -282,10 +283,18 @@ func (b *builder) collectMount(m sandbox.Mount) error {
 	for _, dir := range own {
 		covered = covered || within(target, dir)
 	}
-	if b.hello.UID == 0 || covered { // root's sandboxes have ids of their own
-		return b.addLate(m.Source, target, m.Writable)
+	latest := b.hello.UID == 0 || covered // root's sandboxes have ids of their own
+	if err := b.mount(m.Source, target, !info.IsDir(), m.Writable, latest); err != nil {
+		return err
 	}
-	return b.clone(m.Source, target, !info.IsDir(), !m.Writable)
+	return b.hide(m, target, latest)
+}
+
+func (b *builder) mount(source, target string, file, writable, latest bool) error {
+	if latest {
+		return b.addLate(source, target, writable)
+	}
+	return b.clone(source, target, file, !writable)
 }
 
 func within(p, dir string) bool {

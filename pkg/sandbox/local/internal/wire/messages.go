@@ -19,6 +19,7 @@ type Hello struct {
 	Dir     string            // the working directory
 	Env     map[string]string // variables that say where toolchains are
 	UID     int               // who runs sbxrun
+	Private []string          // folders of sbxrun's own, without symbolic links, which no sandbox sees
 	Cgroups cgroup.Manager
 }
 
