@@ -1,8 +1,10 @@
 package check
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -106,7 +108,7 @@ func (c *checker) goldenFile(s *subject, m recipe.Match, name string, norm norma
 		return nil
 	}
 	path := filepath.Join(c.dir, name)
-	golden, err := openGolden(path)
+	content, err := openGolden(c.dir, name)
 	switch blame, isUnfit := errors.AsType[unfit](err); {
 	case errors.Is(err, fs.ErrNotExist):
 		remedy := "run with --update to write it"
@@ -117,15 +119,21 @@ func (c *checker) goldenFile(s *subject, m recipe.Match, name string, norm norma
 		c.updates = append(c.updates, Update{path: name, pos: m.Pos, content: s.src, differs: true})
 		return nil
 	case isUnfit:
-		c.found(m.Pos, s.name+".golden", "", "the golden file %s cannot be used: %v", name, blame)
+		_, astray := resolve(c.dir, name)
+		if astray != nil && c.update {
+			note("", "the golden file %s cannot be used: %v", name, astray)
+			c.updates = append(c.updates, Update{path: name, pos: m.Pos, content: s.src, differs: true}) // which is refused
+			return nil
+		}
+		c.found(m.Pos, s.name+".golden", "", "the golden file %s cannot be used: %v", name, cmp.Or(astray, error(blame)))
 		return nil
 	}
-	shown, err := masked(c.ctx, golden, c.mask)
+	shown, err := masked(c.ctx, content, c.mask)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", path, err)
 	}
-	exact := golden
-	golden, err = c.normalized(shown, norm)
+	exact := content
+	content, err = c.normalized(shown, norm)
 	if blame, isUnfit := errors.AsType[unfit](err); isUnfit {
 		c.found(m.Pos, s.name+".golden", "", "the golden file %s cannot be normalised: %v", name, blame)
 		return nil
@@ -133,7 +141,7 @@ func (c *checker) goldenFile(s *subject, m recipe.Match, name string, norm norma
 	if err != nil {
 		return fmt.Errorf("read %s: %w", path, err)
 	}
-	d, err := c.compare(golden, s.src)
+	d, err := c.compare(content, s.src)
 	if err != nil {
 		return fmt.Errorf("compare %s with %s: %w", s.what, path, err)
 	}
@@ -153,8 +161,9 @@ func (c *checker) goldenFile(s *subject, m recipe.Match, name string, norm norma
 }
 
 // openGolden returns a golden file's content. The error is fs.ErrNotExist or unfit.
-func openGolden(path string) (Source, error) {
-	f, err := os.Open(path)
+func openGolden(dir, name string) (Source, error) {
+	source := goldenFile{dir, name}
+	f, err := source.open()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -169,7 +178,28 @@ func openGolden(path string) (Source, error) {
 	if !info.Mode().IsRegular() {
 		return nil, unfit{errors.New("it is not a regular file")}
 	}
-	return File(path), nil
+	return source, nil
+}
+
+// goldenFile is a file below a folder as a Source. Symbolic links do not lead out of the folder, in which a sandbox may have put
+// them.
+type goldenFile struct{ dir, name string }
+
+func (g goldenFile) open() (*os.File, error) { return os.OpenInRoot(g.dir, g.name) }
+
+func (g goldenFile) Open() (io.ReadCloser, error) { return g.open() }
+
+func (g goldenFile) Size() int64 {
+	f, err := g.open()
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return 0
+	}
+	return info.Size()
 }
 
 // contains looks for a text in s; whether it may be there is said by wanted.

@@ -49,7 +49,7 @@ func TestGolden(t *testing.T) {
 		{"outside", `stdout.golden: the golden file "../x" lies outside the recipe's folder`, golden("../x")},
 		{"absolute", `stdout.golden: the golden file "/etc/passwd" lies outside the recipe's folder`, golden("/etc/passwd")},
 		{"folder", "stdout.golden: the golden file folder cannot be used: it is not a regular file", golden("folder")},
-		{"not in a folder", "stdout.golden: the golden file same/x cannot be used: open " + dir + "/same/x: not a directory", golden("same/x")},
+		{"not in a folder", "stdout.golden: the golden file same/x cannot be used: not a directory", golden("same/x")},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -23,6 +23,7 @@ import (
 // gather collects the files that a recipe names beside it, or has in it, into an archive.
 type gather struct {
 	origins origins
+	guard   guard
 	names   func() expr.Env
 	now     time.Time // of files that are in the recipe itself
 	to      archive
@@ -182,7 +183,7 @@ func (g *gather) file(full string, info fs.FileInfo, dst string, mode uint32) er
 	}
 	g.to.add(entry{
 		name: dst, mode: modeOr(mode, info.Mode().Perm()), size: info.Size(), time: info.ModTime(),
-		open: func() (io.ReadCloser, error) { return os.Open(full) },
+		open: func() (io.ReadCloser, error) { return g.guard.regular(full) },
 	})
 	return nil
 }

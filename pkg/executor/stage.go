@@ -31,9 +31,10 @@ type boxFiles struct {
 
 func newRecipeFiles(r *recipe.Recipe, l *layout) *recipeFiles {
 	f := &recipeFiles{recipe: r, begun: time.Now(), boxes: make([]boxFiles, len(r.Sandboxes))}
+	changing := len(writableMounts(r)) > 0 // by what runs
 	for i := range f.boxes {
 		b := &f.boxes[i]
-		b.fixed = true
+		b.fixed = !changing
 		for _, file := range r.Files {
 			if file.Sandbox != "" && l.boxIndex(file.Sandbox) != i {
 				continue
@@ -60,7 +61,7 @@ func (f *recipeFiles) of(box int, names func() expr.Env) ([]part, error) {
 
 // gather reads files; envs are the variables that their expressions see.
 func (f *recipeFiles) gather(files []recipe.File, names func() expr.Env, envs ...[]recipe.EnvVar) ([]part, error) {
-	g := gather{origins: origins{f.recipe, envs}, names: names, now: f.begun}
+	g := gather{origins: origins{f.recipe, envs}, guard: guarded(f.recipe, names), names: names, now: f.begun}
 	for _, file := range files {
 		if err := g.add(file); err != nil {
 			return nil, fmt.Errorf("line %d: %w", file.Pos.Line, err)
