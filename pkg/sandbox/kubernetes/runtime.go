@@ -55,12 +55,15 @@ type runtimes struct {
 func (p *Provider) runtime(ctx context.Context, spec sandbox.Cluster, c *claim.Claim, target connect.Target) (transport, error) {
 	exec := podexec.Target{Namespace: c.Namespace, Pod: c.Pod, Container: c.Container, Pool: c.Pool}
 	name := spec.Runtime
-	switch {
-	case name != "" && name != runtimeAuto:
-	case c.ExecOnly:
+	if name == "" {
+		name = runtimeAuto
+	}
+	if name == runtimeAuto && c.ExecOnly {
 		name = runtimeExec
-	default:
-		found, err := p.detect(ctx, c, target, exec)
+	}
+	switch name {
+	case runtimeAuto, runtimePython, runtimeSandboxd:
+		found, err := p.detect(ctx, c, target, exec, name)
 		if err != nil {
 			return nil, err
 		}
@@ -96,10 +99,11 @@ func (p *Provider) ports(ctx context.Context, c *claim.Claim) (ports []int) {
 	return ports
 }
 
-// detect finds out which runtime answers in the sandboxes of a claim's pool.
-func (p *Provider) detect(ctx context.Context, c *claim.Claim, target connect.Target, exec podexec.Target) (detect.Found, error) {
+// detect finds out which runtime answers in the sandboxes of a claim's pool. One that the recipe names is looked for as well: a
+// wrong name or port would else show as a command without an answer, for which the code under test is to blame.
+func (p *Provider) detect(ctx context.Context, c *claim.Claim, target connect.Target, exec podexec.Target, name string) (detect.Found, error) {
 	r := &p.runtimes
-	key := fmt.Sprintf("%s:%d", c.Pool, target.Port)
+	key := fmt.Sprintf("%s:%d %s", c.Pool, target.Port, name)
 	r.mu.Lock()
 	found, known := r.found[key]
 	r.mu.Unlock()
@@ -107,9 +111,13 @@ func (p *Provider) detect(ctx context.Context, c *claim.Claim, target connect.Ta
 		return found, nil
 	}
 	t := p.exec.Transport(exec)
-	found, err := detect.Detect(ctx, detect.Options{
-		Connector: p.connector, Target: target, Ports: p.ports(ctx, c), Paths: &r.paths, Exec: t,
-	})
+	o := detect.Options{Connector: p.connector, Target: target, Paths: &r.paths, Exec: t}
+	if name == runtimeAuto {
+		o.Ports = p.ports(ctx, c)
+	} else {
+		o.Only = name
+	}
+	found, err := detect.Detect(ctx, o)
 	if err = errors.Join(err, t.Close()); err != nil {
 		return found, err
 	}

@@ -244,3 +244,37 @@ func TestSignals(t *testing.T) {
 		}
 	})
 }
+
+// A shell has a signal before the command that it waits for ends of it, or else it may leave without its trap, as with -e. The
+// numbers of processes have as many digits as it takes for names of the one to come before those of the other.
+func TestTrapBeforeItsCommand(t *testing.T) {
+	inShells(t, func(t *testing.T, sh string) {
+		s := shell.New(shell.Options{ID: "trap", Transport: newPod(t, sh)})
+		const script = `trap 'echo saved; exit 7' TERM
+echo "$$"
+until p=$(sh -c 'echo "$$"') && [ "$p" -ge 100 ] && [ "$p" -lt 195 ]; do :; done
+sh -c 'echo "$$ up"; exec sleep 1000'`
+		stop := make(chan struct{})
+		out := &until{text: "up\n", reached: func() { close(stop) }}
+		res, err := s.Exec(t.Context(), sandbox.Command{Argv: []string{"sh", "-e", "-c", script}, Stop: stop, Grace: time.Minute}, out, os.Stderr)
+		if err != nil || res.Exit != 7 || !strings.HasSuffix(out.String(), "saved\n") {
+			t.Errorf("%+v, %v: %q", res, err, out)
+		}
+	})
+}
+
+// until is output that tells when it has a text.
+type until struct {
+	strings.Builder
+	text    string
+	reached func()
+}
+
+func (u *until) Write(p []byte) (int, error) {
+	before := strings.Contains(u.String(), u.text)
+	n, err := u.Builder.Write(p)
+	if !before && strings.Contains(u.String(), u.text) {
+		u.reached()
+	}
+	return n, err
+}

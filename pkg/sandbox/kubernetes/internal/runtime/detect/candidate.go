@@ -77,10 +77,35 @@ func (o Options) servers() []candidate {
 			return run(ctx, t)
 		}),
 	}
+	if o.Only != "" {
+		list = slices.DeleteFunc(list, func(c candidate) bool { return c.Runtime != o.Only })
+		list[0].within, list[0].again = o.patience(), true
+		return list
+	}
 	if list[1].again && !list[0].again {
 		slices.Reverse(list)
 	}
 	return list
+}
+
+// stands shows that whoever is asked first on the way to sandboxes answers, if only that it does not know which one is meant:
+// a way that swallows requests is no sign that a sandbox has no server.
+func (o Options) stands(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, o.patience(), fmt.Errorf("no answer within %v", o.patience()))
+	defer cancel()
+	route, err := o.Connector.Route(ctx, o.Target)
+	if err != nil || !route.Routed {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, route.URL+"/", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := route.Client.Do(req)
+	if err != nil {
+		return cmp.Or(context.Cause(ctx), err)
+	}
+	return resp.Body.Close()
 }
 
 func (o Options) server(runtime string, port int, probe func(context.Context) (string, error)) candidate {
@@ -93,7 +118,7 @@ func (o Options) server(runtime string, port int, probe func(context.Context) (s
 
 // exec is what needs no server.
 func (o Options) exec() candidate {
-	return candidate{Found: Found{Runtime: Exec}, within: lastly, again: true, probe: func(ctx context.Context) (string, error) {
+	return candidate{Found: Found{Runtime: Exec}, within: o.patience(), again: true, probe: func(ctx context.Context) (string, error) {
 		return run(ctx, o.Exec)
 	}}
 }

@@ -4,6 +4,7 @@
 package detect
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,7 +36,14 @@ type Options struct {
 	Paths *sandboxd.Paths
 	// Exec is the sandbox by pods/exec, the last resort.
 	Exec shell.Transport
+	// Only is the runtime where the recipe names one with a server: whether it is there is all that is looked at, and it may take
+	// its time to start.
+	Only string
+	// Patience is for what has to answer: pods/exec, the way to sandboxes, a runtime that the recipe names. Zero: 20 s.
+	Patience time.Duration
 }
+
+func (o Options) patience() time.Duration { return cmp.Or(o.Patience, 20*time.Second) }
 
 // Found is the runtime of a sandbox.
 type Found struct {
@@ -56,7 +64,6 @@ const (
 	patience = 150 * time.Millisecond // until the next is asked as well
 	limit    = 2 * time.Second        // for an answer
 	settle   = 4 * time.Second        // for an answer of a server that the pod declares, and that may still be starting
-	lastly   = 20 * time.Second       // for pods/exec
 )
 
 // Detect finds the runtime. The error is a *sandbox.Error that names what was asked and how each answered, or ctx's cause.
@@ -96,6 +103,12 @@ func Detect(ctx context.Context, o Options) (Found, error) {
 			return Found{}, context.Cause(ctx)
 		}
 	}
+	if o.Only != "" {
+		return Found{}, o.nothing(failed)
+	}
+	if err := o.stands(ctx); err != nil {
+		return Found{}, o.noWay(ctx, err)
+	}
 	a := o.exec().answer(ctx)
 	switch {
 	case a.err == nil:
@@ -134,6 +147,10 @@ func (o Options) nothing(failed []answer) error {
 		if e, ok := errors.AsType[*sandbox.Error](a.err); ok && a.Runtime == Exec {
 			kind = e.Kind
 		}
+	}
+	if o.Only != "" {
+		return &sandbox.Error{Op: "detect", ID: o.Target.Sandbox, Kind: kind, Err: fmt.Errorf(
+			"the runtime does not answer in pod %s; correct the sandbox's runtime and port%s", o.Target.Pod, &all)}
 	}
 	return &sandbox.Error{Op: "detect", ID: o.Target.Sandbox, Kind: kind, Err: fmt.Errorf(
 		"no runtime answers in pod %s; name it, and its port if it has another, with the sandbox's runtime and port%s", o.Target.Pod, &all)}

@@ -241,3 +241,41 @@ func TestCancel(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// A runtime that the recipe names has the time to start, and nothing else is taken for it.
+func TestOnly(t *testing.T) {
+	var asked atomic.Int32
+	late := web(t, func(w http.ResponseWriter, _ *http.Request) {
+		if asked.Add(1) < 3 {
+			http.Error(w, `{"detail":"Could not connect to the backend sandbox"}`, http.StatusBadGateway)
+			return
+		}
+		fmt.Fprint(w, `{"status":"ok"}`)
+	})
+	for _, tt := range []struct{ name, only, want string }{
+		{"it starts late", Python, "python on port 8888"},
+		{"another one is there", Sandboxd, "the runtime does not answer in pod p; correct the sandbox's runtime and port; sandboxd on port"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := &pod{routed: true, ports: map[int]string{8888: late}}
+			found, err := Detect(t.Context(), Options{Connector: p, Target: connect.Target{Pod: "p"}, Paths: new(sandboxd.Paths), Exec: p, Only: tt.only, Patience: time.Second})
+			if got := fmt.Sprint(found, err); !strings.Contains(got, tt.want) || p.execs.Load() > 0 {
+				t.Errorf("%s; asked by exec %d times", got, p.execs.Load())
+			}
+		})
+	}
+}
+
+// A way that swallows requests is an error, and no reason to go by pods/exec, which the user did not ask for.
+func TestSilentWay(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	p := &pod{routed: true, ports: map[int]string{0: l.Addr().String(), 8888: l.Addr().String()}}
+	_, err = Detect(t.Context(), Options{Connector: p, Target: connect.Target{Pod: "p"}, Paths: new(sandboxd.Paths), Exec: p, Patience: time.Second})
+	if err == nil || !strings.Contains(err.Error(), "the way to sandboxes that the flags choose does not work: no answer within 1s") || p.execs.Load() > 0 {
+		t.Errorf("%v; asked by exec %d times", err, p.execs.Load())
+	}
+}

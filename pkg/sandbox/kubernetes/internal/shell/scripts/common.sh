@@ -34,6 +34,11 @@ lock() {
 	return "$1"
 }
 
+# All processes by number, as patterns: a parent comes before what it has started, and has the signal that its trap is for before
+# the command that it waits for ends.
+pn=/proc/[0-9]
+numbered="$pn $pn[0-9] $pn[0-9][0-9] $pn[0-9][0-9][0-9] $pn[0-9][0-9][0-9][0-9] $pn[0-9][0-9][0-9][0-9][0-9] $pn[0-9][0-9][0-9][0-9][0-9][0-9]"
+
 # hunt SIGNAL: sends it to what carries the mark $B, to the main process, and to their descendants; $h is how many it
 # reached. A zombie is not reached.
 hunt() {
@@ -43,7 +48,7 @@ hunt() {
 		f=${f%/*}
 		q="$q${f##*/} "
 	done
-	for f in /proc/[0-9]*; do
+	for f in $numbered; do
 		p=${f##*/}
 		look "$p"
 		case $q in
