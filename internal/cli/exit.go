@@ -71,7 +71,7 @@ func held(gates []event.GateResult) bool {
 func ended(std stdio, code int, err error) error {
 	if err != nil {
 		fmt.Fprintln(std.err, "sbxrun:", err)
-		if code == exitOK {
+		if code == exitOK || code == exitFailed {
 			code = statusOf(err)
 		}
 	}

@@ -2,10 +2,12 @@ package cli
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/sbxrun/sbxrun/internal/report"
 )
@@ -63,6 +65,11 @@ func merge(std stdio, log *report.Log, first, out, junit string) error {
 			dir = filepath.Dir(dir)
 		}
 	}
+	release, err := idle(dir)
+	if err != nil {
+		return err
+	}
+	defer release()
 	sum := log.Summary()
 	for _, r := range sum.Recipes {
 		r.Gates = judge(r.Start.Gates, r)
@@ -76,6 +83,23 @@ func merge(std stdio, log *report.Log, first, out, junit string) error {
 		Dir: dir, JUnit: junit, Results: true, StepSummary: os.Getenv("GITHUB_STEP_SUMMARY"),
 	})
 	return ended(std, code, errors.Join(err, console.Show(log, files...)))
+}
+
+// idle sees to it that no run goes on in a folder, which would have its results replaced, and that none begins. A folder that is
+// not there yet has none.
+func idle(dir string) (release func(), err error) {
+	d, err := os.Open(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return func() {}, nil
+	}
+	if err != nil {
+		return nil, usagef("cannot use the folder for reports: %v; name another with --out", err)
+	}
+	if err := unix.Flock(int(d.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		d.Close()
+		return nil, usagef("a run is going on in %s; wait for its end, or write the reports to another folder with --out", dir)
+	}
+	return func() { d.Close() }, nil
 }
 
 // mergedOutcome is the outcome of runs whose events are all there is. A run that was killed, or a shard that is not

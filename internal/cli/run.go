@@ -121,6 +121,9 @@ func (f *runFlags) run(ctx context.Context, std stdio, args []string) error {
 		return err
 	}
 	defer dir.close()
+	if f.junit != "" && dir.holds(f.junit) {
+		return usagef("--junit %s: that is a file of the run itself; name another", f.junit)
+	}
 	r, err := newSession(f, std, dir, id, secrets)
 	if err != nil {
 		return err
@@ -241,7 +244,7 @@ func (s *session) runAll(ctx context.Context, f *runFlags, plans []*plan.Plan, s
 	}
 	failed := 0
 	for i, p := range plans {
-		opts.File = repositoryFile(p.Recipe.Path)
+		opts.File, opts.Followed = repositoryFile(p.Recipe.Path), i+1 < len(plans)
 		if f.maxFailures > 0 {
 			opts.MaxFailures = max(1, f.maxFailures-failed)
 		}

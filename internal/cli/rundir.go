@@ -114,6 +114,17 @@ func (d *runDir) empty(shown string) error {
 	return nil
 }
 
+// holds says whether a path is that of something that the run writes, but for its JUnit report.
+func (d *runDir) holds(path string) bool {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return false
+	}
+	rel, err := filepath.Rel(d.path, abs)
+	first, _, _ := strings.Cut(rel, "/")
+	return err == nil && first != junitFile && slices.Contains(runNames, first)
+}
+
 func (d *runDir) file(name string) string { return filepath.Join(d.path, name) }
 
 func (d *runDir) close() { d.lock.Close() }

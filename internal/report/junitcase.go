@@ -178,7 +178,12 @@ func (c *junitCase) fillMessage() {
 	}
 }
 
+// tries are those before a step's last one. Of a step that failed in the end and is tolerated there are none: it is neither
+// flaky nor what its test failed for.
 func (v *junitView) tries(s *stepOutcome) []junitTry {
+	if s.Tolerated && s.Verdict != event.Passed {
+		return nil
+	}
 	var tries []junitTry
 	for _, try := range s.earlier {
 		if try.Reason == "" {

@@ -118,7 +118,7 @@ func (c *Console) recipeEndLines(e event.Event) string {
 	r := c.built.summary.Recipe(e.Recipe)
 	var b strings.Builder
 	if e.RecipeEnd.Stopped != "" {
-		fmt.Fprintf(&b, "%s: stopped by %s, %d not run\n", terminalLine(e.Recipe), terminalLine(e.RecipeEnd.Stopped), e.RecipeEnd.NotRun)
+		fmt.Fprintf(&b, "%s: stopped by %s, %d not run\n", terminalLine(e.Recipe), terminalLine(e.RecipeEnd.Stopped), r.NotRun)
 	}
 	for _, g := range e.RecipeEnd.Gates {
 		word := "ok"

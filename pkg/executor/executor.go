@@ -33,6 +33,8 @@ type Options struct {
 	// MaxFailures stops starting samples once so many have failed; those that run are finished. Errors do not count
 	// as failures. Zero: never.
 	MaxFailures int
+	// Followed says that other recipes are to run after this one: what stops with its last sample stops those.
+	Followed bool
 	// InfraRetries is how often a sample that ended in error is repeated, in new sandboxes, where it is certain that
 	// its work may be repeated. Zero: never.
 	InfraRetries int

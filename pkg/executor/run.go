@@ -148,6 +148,9 @@ func (r *run) finish(err error) (Result, error) {
 		Stopped: r.progress.stopped, Started: r.progress.started, Failed: r.progress.failed,
 		NotRun: max(0, r.plan.Total-r.progress.started), Left: r.releaser.left,
 	}
+	if res.Stopped == StoppedMaxFailures && res.NotRun == 0 && !r.opts.Followed {
+		res.Stopped = "" // it came too late to stop anything
+	}
 	end := &event.RecipeEnd{Stopped: res.Stopped, NotRun: res.NotRun}
 	if gates := r.gates(); r.opts.Gates != nil && len(gates) > 0 {
 		end.Gates = r.opts.Gates(gates)
