@@ -79,24 +79,7 @@ func init() { // the table refers to functions that look into it
 		eq, err := r.equal(a[0], a[1])
 		return !eq, err
 	})
-	for sign, less := range map[string]func(a, b any) bool{
-		"<": runtime.Less, "<=": runtime.LessOrEqual, ">": runtime.More, ">=": runtime.MoreOrEqual,
-	} {
-		add(sign, func(r *run, a []any) (any, error) {
-			if err := r.pay(min(size(a[0]), size(a[1]))); err != nil {
-				return nil, err
-			}
-			return less(a[0], a[1]), nil
-		})
-	}
-	add("+", func(r *run, a []any) (any, error) {
-		if s, ok := a[0].(string); ok {
-			if t, ok := a[1].(string); ok {
-				return s + t, r.take(len(s) + len(t))
-			}
-		}
-		return runtime.Add(a[0], a[1]), nil
-	})
+	addNumbers(add)
 	add("in", func(r *run, a []any) (any, error) { return r.in(a[0], a[1]) })
 	add("..", func(r *run, a []any) (any, error) { return r.span(runtime.ToInt(a[0]), runtime.ToInt(a[1])) })
 	add("matches", func(r *run, a []any) (any, error) { return r.matches(a[0], a[1]) })

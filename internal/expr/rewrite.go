@@ -69,7 +69,11 @@ func (r *rewriter) node(node ast.Node) ast.Node {
 			return call(n, "name", text(n.Value))
 		}
 	case *ast.UnaryNode:
-		out = &ast.UnaryNode{Operator: n.Operator, Node: r.node(n.Node)}
+		operand := r.node(n.Node)
+		if n.Operator == "-" && !isNumeral(operand) {
+			return call(n, "negate", operand)
+		}
+		out = &ast.UnaryNode{Operator: n.Operator, Node: operand}
 	case *ast.BinaryNode:
 		left, right := r.node(n.Left), r.node(n.Right)
 		if n.Operator == "matches" {
@@ -193,4 +197,12 @@ func children(node ast.Node) []ast.Node {
 		return []ast.Node{n.Key, n.Value}
 	}
 	return nil
+}
+
+func isNumeral(n ast.Node) bool {
+	switch n.(type) {
+	case *ast.IntegerNode, *ast.FloatNode:
+		return true
+	}
+	return false
 }

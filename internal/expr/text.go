@@ -225,7 +225,7 @@ func (r *run) equal(a, b any) (bool, error) {
 	x, y := reflect.ValueOf(a), reflect.ValueOf(b)
 	switch {
 	case isNumber(x) && isNumber(y):
-		return sameNumber(x, y), nil
+		return compareNumbers(x, y) == 0, nil
 	case x.Kind() == reflect.Slice, x.Kind() == reflect.Array:
 		list, _ := listOf(a)
 		return r.equal(list, b)
@@ -278,29 +278,4 @@ func keyText(key reflect.Value) string {
 
 func isNumber(v reflect.Value) bool {
 	return v.CanInt() && v.Type() != reflect.TypeFor[time.Duration]() || v.CanUint() || v.CanFloat()
-}
-
-// sameNumber compares whole numbers exactly and others as float64.
-func sameNumber(x, y reflect.Value) bool {
-	switch {
-	case x.CanInt() && y.CanInt():
-		return x.Int() == y.Int()
-	case x.CanUint() && y.CanUint():
-		return x.Uint() == y.Uint()
-	case x.CanInt() && y.CanUint():
-		return x.Int() >= 0 && uint64(x.Int()) == y.Uint()
-	case x.CanUint() && y.CanInt():
-		return y.Int() >= 0 && uint64(y.Int()) == x.Uint()
-	}
-	return float(x) == float(y)
-}
-
-func float(v reflect.Value) float64 {
-	switch {
-	case v.CanInt():
-		return float64(v.Int())
-	case v.CanUint():
-		return float64(v.Uint())
-	}
-	return v.Float()
 }
