@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -133,23 +135,11 @@ func (f *providerFlags) fitMachine(plans []*plan.Plan) (warnings []string, err e
 	total := int64(machine.Totalram) * int64(machine.Unit)
 	var missing []error
 	for _, p := range plans {
-		var sample []sandbox.Limits
-		for _, sb := range p.Recipe.Sandboxes {
-			if sb.Isolation == string(sandbox.IsolationNone) && !f.allowNoIsolation {
-				return nil, &sandbox.Error{Op: "plan " + p.Recipe.Name, Kind: sandbox.KindUnsupported, Err: fmt.Errorf(
-					"sandbox %s has isolation none, which isolates nothing: --allow-no-isolation runs its commands with all your rights", sb.Name)}
-			}
-			// Limits that depend on the case cannot be known ahead; the kernel holds them to what there is.
-			if spec, err := p.SandboxSpec(sb, p.Env(plan.Case{}, 1, "")); err == nil {
-				sample = append(sample, spec.Limits)
-				missing = append(missing, missingLocal(p, sb, spec.Local)...)
-			}
-		}
-		warning, err := plan.Fit(p.Pool.Size, sample, total)
+		warning, absent, err := f.fitPlan(p, total)
 		if err != nil {
 			return nil, &sandbox.Error{Op: "plan " + p.Recipe.Name, Kind: sandbox.KindUnsupported, Err: err}
 		}
-		if warning != "" {
+		if missing = append(missing, absent...); warning != "" {
 			warnings = append(warnings, p.Recipe.Name+": "+warning)
 		}
 	}
@@ -157,6 +147,38 @@ func (f *providerFlags) fitMachine(plans []*plan.Plan) (warnings []string, err e
 		return nil, &badRecipes{missing}
 	}
 	return warnings, nil
+}
+
+// fitPlan looks at the sandboxes that a plan uses; total is the memory of this machine, in bytes.
+func (f *providerFlags) fitPlan(p *plan.Plan, total int64) (warning string, missing []error, err error) {
+	main, verify := p.Recipe.Held()
+	specs := map[int]sandbox.Spec{}
+	for _, i := range slices.Concat(main, verify) {
+		sb := p.Recipe.Sandboxes[i]
+		if sb.Isolation == string(sandbox.IsolationNone) && !f.allowNoIsolation {
+			return "", nil, fmt.Errorf("sandbox %s has isolation none, which isolates nothing: --allow-no-isolation runs its commands with all your rights", sb.Name)
+		}
+		if _, done := specs[i]; done {
+			continue
+		}
+		// Limits that depend on the case cannot be known ahead; the kernel holds them to what there is.
+		if spec, err := p.SandboxSpec(sb, p.Env(plan.Case{}, 1, "")); err == nil {
+			specs[i] = spec
+			missing = append(missing, missingLocal(p, sb, spec.Local)...)
+		}
+	}
+	for _, held := range [][]int{main, verify} {
+		var sample []sandbox.Limits
+		for _, i := range held {
+			sample = append(sample, specs[i].Limits)
+		}
+		said, err := plan.Fit(p.Pool.Size, sample, total)
+		if err != nil {
+			return "", nil, err
+		}
+		warning = cmp.Or(warning, said)
+	}
+	return warning, missing, nil
 }
 
 // missingLocal finds what a sandbox wants of this machine and is not there.

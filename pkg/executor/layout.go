@@ -49,40 +49,12 @@ func newLayout(r *recipe.Recipe) *layout {
 	l.finally = l.groups(partFinally, r.Finally)
 	l.verify = l.groups(partVerify, r.Verify)
 
-	used, judges := make([]bool, len(r.Sandboxes)), make([]bool, len(r.Sandboxes))
-	for _, s := range l.all {
-		boxes := used
-		if s.part == partVerify {
-			boxes = judges
-		}
-		boxes[s.box] = true
-		for _, f := range s.Files {
-			if f.From != "" {
-				boxes[l.boxIndex(f.From)] = true
-			}
-			if f.Sandbox != "" {
-				boxes[l.boxIndex(f.Sandbox)] = true
-			}
-		}
-	}
 	for _, c := range r.Collect {
-		i := l.boxIndex(c.Sandbox)
-		used[i] = true
+		i := r.SandboxIndex(c.Sandbox)
 		l.collects[i] = append(l.collects[i], c)
 	}
-	l.mainBoxes, l.verifyBoxes = indexes(used), indexes(judges)
+	l.mainBoxes, l.verifyBoxes = r.Held()
 	return l
-}
-
-// indexes returns where all is true.
-func indexes(all []bool) []int {
-	var list []int
-	for i, yes := range all {
-		if yes {
-			list = append(list, i)
-		}
-	}
-	return list
 }
 
 func (l *layout) groups(part string, items []recipe.Item) []group {
@@ -91,7 +63,7 @@ func (l *layout) groups(part string, items []recipe.Item) []group {
 		g := group{max: items[i].Max}
 		for j := range items[i].Steps {
 			s := &step{Step: &items[i].Steps[j], part: part, index: len(l.all)}
-			s.box = l.boxIndex(s.Sandbox)
+			s.box = l.recipe.SandboxIndex(s.Sandbox)
 			e := &s.Expect
 			s.unchecked = !e.Exit.Any && e.Exit.Values == nil && e.Stdout == nil && e.Stderr == nil && len(e.Files) == 0 && len(e.That) == 0
 			l.all = append(l.all, s)
@@ -103,11 +75,6 @@ func (l *layout) groups(part string, items []recipe.Item) []group {
 		groups = append(groups, g)
 	}
 	return groups
-}
-
-// boxIndex finds a sandbox by name; no name is the first.
-func (l *layout) boxIndex(name string) int {
-	return max(0, slices.IndexFunc(l.recipe.Sandboxes, func(s recipe.Sandbox) bool { return s.Name == name }))
 }
 
 // literalEnv says whether no value needs expressions.

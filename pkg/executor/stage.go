@@ -36,7 +36,7 @@ func newRecipeFiles(r *recipe.Recipe, l *layout) *recipeFiles {
 		b := &f.boxes[i]
 		b.fixed = !changing
 		for _, file := range r.Files {
-			if file.Sandbox != "" && l.boxIndex(file.Sandbox) != i {
+			if file.Sandbox != "" && r.SandboxIndex(file.Sandbox) != i {
 				continue
 			}
 			b.files = append(b.files, file)
@@ -133,7 +133,7 @@ func (a *attempt) firstUse(ctx context.Context, box int) outcome {
 func (t *try) stageFile(ctx context.Context, f recipe.File) outcome {
 	to := t.s.box
 	if f.Sandbox != "" {
-		to = t.a.run.layout.boxIndex(f.Sandbox)
+		to = t.a.run.layout.recipe.SandboxIndex(f.Sandbox)
 		if o := t.a.firstUse(ctx, to); o.verdict != event.Passed {
 			return o
 		}

@@ -58,7 +58,7 @@ func (t *try) nothing(m movement, message string) outcome {
 }
 
 func (t *try) move(ctx context.Context, m movement, to *box) outcome {
-	index := t.a.run.layout.boxIndex(m.From)
+	index := t.a.run.layout.recipe.SandboxIndex(m.From)
 	from := t.a.boxes[index]
 	what := fmt.Sprintf("take %s from sandbox %s", m.src, m.From)
 	if from.gone() {

@@ -93,23 +93,6 @@ func (d *decoder) files(v *value, at place) []File {
 	return all
 }
 
-// used are the sandboxes into which the recipe's files are staged: those of steps, finally and collect.
-func (r *Recipe) used() map[string]bool {
-	used := map[string]bool{}
-	for _, item := range slices.Concat(r.Steps, r.Finally) {
-		for _, s := range item.Steps {
-			used[s.Sandbox] = true
-			for _, f := range s.Files {
-				used[f.From], used[f.Sandbox] = true, true
-			}
-		}
-	}
-	for _, c := range r.Collect {
-		used[c.Sandbox] = true
-	}
-	return used
-}
-
 // inSandbox checks the src of what is taken out of a sandbox.
 func (d *decoder) inSandbox(v *value, t *expr.Template) {
 	if t == nil {

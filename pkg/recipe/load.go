@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/sbxrun/sbxrun/internal/expr"
@@ -150,9 +151,9 @@ func (d *decoder) decode(root *value) {
 		}
 		r.Collect = append(r.Collect, c)
 	}
-	used := r.used()
+	used, _ := r.Held()
 	for _, f := range r.Files {
-		if f.Sandbox != "" && !used[f.Sandbox] {
+		if f.Sandbox != "" && !slices.Contains(used, r.SandboxIndex(f.Sandbox)) {
 			d.errorf(f.Pos, "sandbox: steps and finally do not use %s, so that nothing is staged there: give files to the step that needs them", f.Sandbox)
 		}
 	}
