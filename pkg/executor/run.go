@@ -92,7 +92,7 @@ func Run(ctx context.Context, p *plan.Plan, opts Options) (Result, error) {
 	}
 	r.releaser.events = r.events
 	r.stock = newStock(r)
-	r.files = newRecipeFiles(p.Recipe, r.layout)
+	r.files = newRecipeFiles(p.Recipe)
 	if !opts.Deadline.IsZero() {
 		var cancel context.CancelFunc
 		r.waiting, cancel = context.WithDeadlineCause(soft, opts.Deadline, &timeoutError{r.budget(time.Time{}).soonest(time.Time{}, 0)})

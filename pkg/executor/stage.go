@@ -29,7 +29,7 @@ type boxFiles struct {
 	err   error
 }
 
-func newRecipeFiles(r *recipe.Recipe, l *layout) *recipeFiles {
+func newRecipeFiles(r *recipe.Recipe) *recipeFiles {
 	f := &recipeFiles{recipe: r, begun: time.Now(), boxes: make([]boxFiles, len(r.Sandboxes))}
 	changing := len(writableMounts(r)) > 0 // by what runs
 	for i := range f.boxes {

@@ -29,7 +29,7 @@ func TestSetValues(t *testing.T) {
 			t.Errorf("%s is %#v, %v, want %#v", tt.text, got, err, tt.want)
 		}
 	}
-	for text, want := range map[string]any{"3.10": "3.10", "007": "007", "true": "true", "null": "null", `"q"`: "q", "[1]": []any{1}} {
+	for text, want := range map[string]any{"3.10": "3.10", "007": "007", "true": "true", "null": "null", `"q"`: "q", "[1]": []any{1}, "a: b": "a: b", "a:": "a:", "# c": "# c", "- a": "- a", "a # b": "a # b"} {
 		if got, err := setValue(text, "text"); !cmp.Equal(got, want) || err != nil {
 			t.Errorf("%s for a text is %#v, %v, want %#v", text, got, err, want)
 		}

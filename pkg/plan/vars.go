@@ -50,10 +50,13 @@ func unknownVar(r *recipe.Recipe, name string, names []string) error {
 }
 
 // setValue reads a value of --set as YAML. What is no YAML is text, such as *.txt or @name, unless it starts as a list
-// or a map. Where the default is text, so is what looks like a number or a word of YAML.
+// or a map. Where the default is text, so is what is neither in quotes nor in brackets, whatever YAML makes of it.
 func setValue(s string, otherwise any) (any, error) {
 	if s == "" {
 		return "", nil
+	}
+	if text, ok := otherwise.(string); ok && text != "" && !strings.ContainsAny(s[:1], `"'[{`) { // an empty one may stand for nothing of any kind
+		return s, nil
 	}
 	var node yaml.Node
 	if err := yaml.Unmarshal([]byte(s), &node); err != nil {
@@ -63,9 +66,6 @@ func setValue(s string, otherwise any) (any, error) {
 		return s, nil
 	}
 	if len(node.Content) == 1 && node.Content[0].Kind == yaml.ScalarNode && node.Content[0].Style == 0 {
-		if text, ok := otherwise.(string); ok && text != "" { // an empty one may stand for nothing of any kind
-			return s, nil
-		}
 		if why := recipe.Surprising(node.Content[0]); why != "" {
 			return nil, errors.New(why)
 		}
