@@ -64,6 +64,12 @@ or after the recipes.`,
 		newInit(std), newSchema(std), newVersion(std),
 	)
 	root.InitDefaultHelpCmd()
+	verb(root, "help").Args = func(_ *cobra.Command, args []string) error {
+		if len(args) > 0 && verb(root, args[0]) == nil {
+			return unknownCommand(root, args[0])
+		}
+		return nil
+	}
 	root.InitDefaultCompletionCmd()
 	completion := verb(root, "completion")
 	completion.Args = someArgs("a shell")

@@ -142,6 +142,9 @@ func (r *readiness) wait(bg *background) outcome {
 					return o
 				}
 			}
+			if done == nil {
+				why = strings.TrimPrefix(why+"; the command itself had ended with exit status 0", "; ")
+			}
 			return r.late(ctx, limit, why)
 		}
 	}

@@ -148,7 +148,7 @@ func (p *Plan) id(r row, c Case) (string, error) {
 			return "", r.at.errorf("cases.id, row %d: %w", c.Number, err)
 		}
 		if id == "" {
-			return "", r.at.errorf("cases.id is empty for row %d", c.Number)
+			return "", r.at.errorf("cases.id is empty for row %d: it is %s", c.Number, template.Source())
 		}
 	}
 	var b strings.Builder

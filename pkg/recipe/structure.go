@@ -95,6 +95,9 @@ func (c *structureCheck) explain(e *jsonschema.ValidationError) {
 	rule, _ := lookup(path[:max(0, len(path)-1)]).(map[string]any)
 	expected, _ := rule["title"].(string)
 	if strings.Contains(e.KeywordLocation, "/propertyNames/") {
+		if empty := at.value.entry(""); empty != nil { // of which the library's path says nothing
+			at.key, at.name = empty.pos, ""
+		}
 		c.add(at.key, "%sexpected %s, got %q", at.in, expected, shorten(at.name))
 		return
 	}
