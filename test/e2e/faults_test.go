@@ -221,7 +221,7 @@ func TestGateway(t *testing.T) {
 	for name, says := range map[string]string{"no-such-gateway": "no-such-gateway", "no-address": "address"} {
 		t.Run(name, func(t *testing.T) {
 			namespace, _, _ := strings.Cut(set.gateway, "/")
-			s := w.in(t).start(recipe(t, "version: 1\nname: none\nsandboxes: {box: {template: python, runtime: python}}\nsteps: [{run: 'true'}]\n"), "--infra-retries", "0",
+			s := w.in(t).start(recipe(t, "version: 1\nname: none\nsandboxes: {box: {template: python, runtime: python}}\nsteps: [{run: 'true'}]\n"),
 				"--connection", "gateway", "--gateway-namespace", namespace, "--gateway-name", name, "--gateway-timeout", "3s")
 			s.ends(3).says(name, says)
 		})

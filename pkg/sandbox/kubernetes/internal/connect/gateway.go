@@ -96,9 +96,12 @@ func (g *gateway) find() error {
 	}
 	var last gatewayObject
 	e, err := g.await(ctx, gateways.Resource(gatewayResource).Namespace(g.opts.GatewayNamespace), &last)
-	if err != nil && ctx.Err() != nil {
-		return unavailable("gateway %s has no address: %w%s; is its controller installed? `kubectl describe gateway -n %s %s` tells more; --gateway-timeout is how long to wait",
+	if err != nil && errors.Is(context.Cause(ctx), limit) { // which the user has set: no other sandbox waits for it once more
+		return unsupported("gateway %s has no address: %w%s; is its controller installed? `kubectl describe gateway -n %s %s` tells more; --gateway-timeout is how long to wait",
 			g, context.Cause(ctx), last.troubles(), g.opts.GatewayNamespace, g.opts.GatewayName)
+	}
+	if err != nil && ctx.Err() != nil {
+		return unavailable("gateway %s: %w", g, context.Cause(ctx))
 	}
 	if err != nil {
 		return g.explain(err)

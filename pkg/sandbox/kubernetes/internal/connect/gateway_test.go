@@ -110,7 +110,7 @@ func TestGatewayRefusals(t *testing.T) {
 		},
 		"never": {
 			object: gatewayAt(nil, "HTTP", ""), timeout: 100 * time.Millisecond,
-			kind: sandbox.KindUnavailable, says: []string{"default/g", "class-x", "100ms", "Pending: no load balancer", "--gateway-timeout"},
+			kind: sandbox.KindUnsupported, says: []string{"default/g", "class-x", "100ms", "Pending: no load balancer", "--gateway-timeout"},
 		},
 		"no listener": {object: gatewayAt(nil, "TCP", ""), kind: sandbox.KindUnsupported, says: []string{"no listener", "default/g"}},
 	} {
