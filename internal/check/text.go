@@ -11,6 +11,8 @@ import (
 	"regexp"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sbxrun/sbxrun/pkg/recipe"
 )
 
@@ -170,22 +172,33 @@ func openGolden(dir, name string) (Source, error) {
 	if err != nil {
 		return nil, unfit{err}
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, unfit{err}
-	}
-	if !info.Mode().IsRegular() {
-		return nil, unfit{errors.New("it is not a regular file")}
-	}
-	return source, nil
+	return source, f.Close()
 }
 
 // goldenFile is a file below a folder as a Source. Symbolic links do not lead out of the folder, in which a sandbox may have put
 // them.
 type goldenFile struct{ dir, name string }
 
-func (g goldenFile) open() (*os.File, error) { return os.OpenInRoot(g.dir, g.name) }
+func (g goldenFile) open() (*os.File, error) {
+	root, err := os.OpenRoot(g.dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	f, err := root.OpenFile(g.name, os.O_RDONLY|unix.O_NONBLOCK, 0) // a FIFO, which waits for a writer else, is refused
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = errors.New("it is not a regular file")
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
 
 func (g goldenFile) Open() (io.ReadCloser, error) { return g.open() }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"os"
@@ -31,11 +32,22 @@ those of several need --out, a folder that holds no run. The same recipe, case a
 					return usagef("--out %s holds a run of its own, whose reports are not to be replaced: name another folder", out)
 				}
 			}
+			dir := cmp.Or(out, folderOf(args[0]))
+			for _, arg := range append([]string{dir}, args...) {
+				if err := notOfRun(folderOf(arg), junit); err != nil {
+					return err
+				}
+			}
+			release, err := idle(dir)
+			if err != nil {
+				return err
+			}
+			defer release()
 			log, err := report.Open(args...)
 			if err != nil {
 				return usagef("cannot read a run: %v", err)
 			}
-			return merge(std, log, args[0], out, junit)
+			return merge(std, log, dir, junit)
 		},
 	}
 	cmd.Flags().StringVar(&out, "out", "", "write the reports to the folder `DIR` (default: the run's own)")
@@ -48,28 +60,21 @@ func inputAlone(args []string, out string) bool {
 	if len(args) != 1 {
 		return false
 	}
-	in, err1 := os.Stat(args[0])
-	if err1 == nil && !in.IsDir() {
-		in, err1 = os.Stat(filepath.Dir(args[0]))
-	}
+	in, err1 := os.Stat(folderOf(args[0]))
 	to, err2 := os.Stat(out)
 	return err1 == nil && err2 == nil && os.SameFile(in, to)
 }
 
+// folderOf is the folder of a run that is named by it, or by its log.
+func folderOf(run string) string {
+	if info, err := os.Stat(run); err == nil && !info.IsDir() {
+		return filepath.Dir(run)
+	}
+	return run
+}
+
 // merge writes the reports of a log and ends as the run would have.
-func merge(std stdio, log *report.Log, first, out, junit string) error {
-	dir := out
-	if dir == "" {
-		dir = first
-		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-			dir = filepath.Dir(dir)
-		}
-	}
-	release, err := idle(dir)
-	if err != nil {
-		return err
-	}
-	defer release()
+func merge(std stdio, log *report.Log, dir, junit string) error {
 	sum := log.Summary()
 	for _, r := range sum.Recipes {
 		r.Gates = judge(r.Start.Gates, r)
@@ -95,7 +100,7 @@ func idle(dir string) (release func(), err error) {
 	if err != nil {
 		return nil, usagef("cannot use the folder for reports: %v; name another with --out", err)
 	}
-	if err := unix.Flock(int(d.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := unix.Flock(int(d.Fd()), unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
 		d.Close()
 		return nil, usagef("a run is going on in %s; wait for its end, or write the reports to another folder with --out", dir)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sbxrun/sbxrun/internal/beneath"
 	"github.com/sbxrun/sbxrun/internal/check"
 	"github.com/sbxrun/sbxrun/internal/mask"
 	"github.com/sbxrun/sbxrun/internal/report"
@@ -115,15 +116,15 @@ func (f *runFlags) run(ctx context.Context, std stdio, args []string) error {
 	if err != nil {
 		return shownError(secrets, err)
 	}
+	if err := notOfRun(f.out, f.junit); err != nil {
+		return err
+	}
 	id := newRunID()
 	dir, err := openRunDir(f.out, id)
 	if err != nil {
 		return err
 	}
 	defer dir.close()
-	if f.junit != "" && dir.holds(f.junit) {
-		return usagef("--junit %s: that is a file of the run itself; name another", f.junit)
-	}
 	r, err := newSession(f, std, dir, id, secrets)
 	if err != nil {
 		return err
@@ -233,7 +234,7 @@ func (s *session) runAll(ctx context.Context, f *runFlags, plans []*plan.Plan, s
 	}
 	opts := executor.Options{
 		Provider: provider, Sink: s.sink, RunID: s.id, Dir: s.dir,
-		InfraRetries: f.infraRetries, Timeout: f.timeout, Hurry: signals.hurry, Update: s.updates,
+		InfraRetries: f.infraRetries, Timeout: f.timeout, Hurry: signals.hurry, Update: s.updates, Exposed: new(beneath.Folders),
 	}
 	if s.trace != nil {
 		opts.Span = s.trace.Span()

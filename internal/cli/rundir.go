@@ -114,15 +114,19 @@ func (d *runDir) empty(shown string) error {
 	return nil
 }
 
-// holds says whether a path is that of something that the run writes, but for its JUnit report.
-func (d *runDir) holds(path string) bool {
-	abs, err := filepath.Abs(path)
-	if err != nil {
-		return false
+// notOfRun refuses a file to write that is one of those that a run keeps in dir, but for its JUnit report.
+func notOfRun(dir, file string) error {
+	if dir == "" || file == "" {
+		return nil
 	}
-	rel, err := filepath.Rel(d.path, abs)
+	within, err1 := filepath.Abs(dir)
+	abs, err2 := filepath.Abs(file)
+	rel, err3 := filepath.Rel(within, abs)
 	first, _, _ := strings.Cut(rel, "/")
-	return err == nil && first != junitFile && slices.Contains(runNames, first)
+	if errors.Join(err1, err2, err3) == nil && first != junitFile && slices.Contains(runNames, first) {
+		return usagef("--junit %s: that is a file of the run itself; name another", file)
+	}
+	return nil
 }
 
 func (d *runDir) file(name string) string { return filepath.Join(d.path, name) }

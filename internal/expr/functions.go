@@ -52,6 +52,7 @@ var replaced = map[string]function{
 	"lower":      {cost: func(r *run, a []any) error { return r.take(2 * size(a[0])) }},
 	"fromPairs":  {cost: deepCost(2)},
 	"get":        {do: get},
+	"int":        {cost: fitsInt},
 }
 
 // declaration tells the checker the types of a function that is not the library's.
@@ -84,6 +85,9 @@ func addFunctions(add func(string, func(r *run, args []any) (any, error))) {
 				if err := f.cost(r, args); err != nil {
 					return nil, err
 				}
+			}
+			if numeric[name] {
+				args = narrowed(args)
 			}
 			if out, err = f.do(r, args); err != nil {
 				return nil, err

@@ -3,8 +3,10 @@ package expr
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"math/bits"
 	"reflect"
+	"slices"
 
 	"github.com/expr-lang/expr/vm/runtime"
 )
@@ -26,9 +28,12 @@ func addNumbers(add func(name string, f func(r *run, args []any) (any, error))) 
 			if err := r.pay(min(size(a[0]), size(a[1]))); err != nil {
 				return nil, err
 			}
-			x, y := reflect.ValueOf(a[0]), reflect.ValueOf(a[1])
-			if (isWide(a[0]) || isWide(a[1])) && x.IsValid() && y.IsValid() && isNumber(x) && isNumber(y) {
-				return op.holds(compareNumbers(x, y)), nil
+			if isWide(a[0]) || isWide(a[1]) {
+				x, y := reflect.ValueOf(a[0]), reflect.ValueOf(a[1])
+				if x.IsValid() && y.IsValid() && isNumber(x) && isNumber(y) {
+					order, ordered := compareNumbers(x, y)
+					return ordered && op.holds(order), nil
+				}
 			}
 			return op.library(a[0], a[1]), nil
 		})
@@ -58,7 +63,44 @@ func addNumbers(add func(name string, f func(r *run, args []any) (any, error))) 
 			return op.library(narrow(a[0]), narrow(a[1])), nil
 		})
 	}
-	add("negate", func(_ *run, a []any) (any, error) { return runtime.Negate(narrow(a[0])), nil })
+	add("%", func(_ *run, a []any) (any, error) {
+		if isWide(a[0]) || isWide(a[1]) {
+			return nil, fmt.Errorf("%v %% %v: the remainder is there for whole numbers up to %d", a[0], a[1], math.MaxInt)
+		}
+		return runtime.Modulo(a[0], a[1]), nil
+	})
+	add("negate", func(_ *run, a []any) (any, error) {
+		if n, ok := a[0].(int); ok && n == math.MinInt {
+			return -float64(n), nil
+		}
+		return runtime.Negate(narrow(a[0])), nil
+	})
+}
+
+// numeric are functions of the library that reckon with their arguments, or with the elements of a list that is one.
+var numeric = map[string]bool{
+	"abs": true, "ceil": true, "floor": true, "round": true, "int": true, "float": true, "max": true, "min": true, "mean": true,
+	"median": true, "sort": true,
+}
+
+// narrowed are arguments that the library can reckon with.
+func narrowed(args []any) []any {
+	out := make([]any, len(args))
+	for i, a := range args {
+		out[i] = narrow(a)
+		if list, ok := a.([]any); ok && slices.ContainsFunc(list, isWide) {
+			out[i] = narrowed(list)
+		}
+	}
+	return out
+}
+
+// fitsInt sees to it that int() is given what has a whole number, of which the library would make a wrong one.
+func fitsInt(_ *run, args []any) error {
+	if f, ok := narrow(args[0]).(float64); ok && (f >= math.MaxInt || f < math.MinInt || f != f) {
+		return fmt.Errorf("%v is beyond the whole numbers of 64 bits", args[0])
+	}
+	return nil
 }
 
 func product64(a, b int) (int, bool) {
@@ -90,22 +132,24 @@ func narrow(v any) any {
 	return v
 }
 
-// compareNumbers compares whole numbers exactly and others as float64.
-func compareNumbers(x, y reflect.Value) int {
+// compareNumbers compares whole numbers exactly and others as float64, of which one that is no number has no order.
+func compareNumbers(x, y reflect.Value) (order int, ordered bool) {
 	switch {
 	case x.CanInt() && y.CanInt():
-		return cmp.Compare(x.Int(), y.Int())
+		return cmp.Compare(x.Int(), y.Int()), true
 	case x.CanUint() && y.CanUint():
-		return cmp.Compare(x.Uint(), y.Uint())
+		return cmp.Compare(x.Uint(), y.Uint()), true
 	case x.CanInt() && y.CanUint():
 		if x.Int() < 0 {
-			return -1
+			return -1, true
 		}
-		return cmp.Compare(uint64(x.Int()), y.Uint())
+		return cmp.Compare(uint64(x.Int()), y.Uint()), true
 	case x.CanUint() && y.CanInt():
-		return -compareNumbers(y, x)
+		order, _ := compareNumbers(y, x)
+		return -order, true
 	}
-	return cmp.Compare(float(x), float(y))
+	f, g := float(x), float(y)
+	return cmp.Compare(f, g), f == f && g == g
 }
 
 func float(v reflect.Value) float64 {

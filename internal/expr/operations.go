@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"regexp"
 	"regexp/syntax"
+	"slices"
 	"strings"
 
 	"github.com/expr-lang/expr/builtin"
@@ -81,7 +82,12 @@ func init() { // the table refers to functions that look into it
 	})
 	addNumbers(add)
 	add("in", func(r *run, a []any) (any, error) { return r.in(a[0], a[1]) })
-	add("..", func(r *run, a []any) (any, error) { return r.span(runtime.ToInt(a[0]), runtime.ToInt(a[1])) })
+	add("..", func(r *run, a []any) (any, error) {
+		if isWide(a[0]) || isWide(a[1]) {
+			return nil, fmt.Errorf("%v..%v is too long a list", a[0], a[1])
+		}
+		return r.span(runtime.ToInt(a[0]), runtime.ToInt(a[1]))
+	})
 	add("matches", func(r *run, a []any) (any, error) { return r.matches(a[0], a[1]) })
 	for name, f := range map[string]func(s, t string) bool{
 		"contains": strings.Contains, "startsWith": strings.HasPrefix, "endsWith": strings.HasSuffix,
@@ -130,6 +136,10 @@ func (r *run) list(loop string, v any) (any, error) {
 			return nil, err
 		}
 		return v, r.take(32 * n)
+	case "sum":
+		if list, ok := v.([]any); ok && slices.ContainsFunc(list, isWide) {
+			return narrowed(list), r.take(40 * n)
+		}
 	}
 	return v, r.pay(20 * n)
 }

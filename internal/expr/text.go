@@ -225,7 +225,8 @@ func (r *run) equal(a, b any) (bool, error) {
 	x, y := reflect.ValueOf(a), reflect.ValueOf(b)
 	switch {
 	case isNumber(x) && isNumber(y):
-		return compareNumbers(x, y) == 0, nil
+		order, ordered := compareNumbers(x, y)
+		return ordered && order == 0, nil
 	case x.Kind() == reflect.Slice, x.Kind() == reflect.Array:
 		list, _ := listOf(a)
 		return r.equal(list, b)

@@ -47,6 +47,9 @@ func (o origins) bounds(t *expr.Template) bounds {
 		return bounds{}
 	}
 	fixed, _, _ := strings.Cut(t.Source(), "${{")
+	if i := strings.IndexAny(fixed, `*?[{\`); i >= 0 { // of a glob, the folder that all it matches is in
+		fixed = fixed[:i]
+	}
 	return bounds{beside(o.recipe.Dir, fixed[:strings.LastIndexByte(fixed, '/')+1]), steps}
 }
 

@@ -7,6 +7,7 @@ package executor
 import (
 	"time"
 
+	"github.com/sbxrun/sbxrun/internal/beneath"
 	"github.com/sbxrun/sbxrun/internal/check"
 	"github.com/sbxrun/sbxrun/pkg/event"
 	"github.com/sbxrun/sbxrun/pkg/plan"
@@ -47,6 +48,10 @@ type Options struct {
 	Update *check.Updates
 	// Gates judges the recipe's gates after its last sample has ended; nil: they are not judged (a shard).
 	Gates func([]event.Gate) []event.GateResult
+
+	// Exposed are the folders of this machine that sandboxes of the run can write to, or could: those of this recipe are added.
+	// nil: those of no other recipe are.
+	Exposed *beneath.Folders
 
 	// Span is the run's, if it is traced; nil: it is not.
 	Span Span

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sbxrun/sbxrun/internal/beneath"
 	"github.com/sbxrun/sbxrun/internal/check"
 	"github.com/sbxrun/sbxrun/internal/expr"
 	"github.com/sbxrun/sbxrun/internal/mask"
@@ -82,6 +83,9 @@ func Run(ctx context.Context, p *plan.Plan, opts Options) (Result, error) {
 			}
 		}()
 	}
+	if opts.Exposed == nil {
+		opts.Exposed = new(beneath.Folders)
+	}
 	r := &run{plan: p, mask: mask.New(p.Secrets), opts: opts, layout: newLayout(p.Recipe), soft: soft, hard: hard, waiting: soft}
 	r.name = r.mask.Text(p.Recipe.Name)
 	r.events = &events{sink: opts.Sink, mask: r.mask, recipe: r.name, stop: stop}
@@ -92,7 +96,7 @@ func Run(ctx context.Context, p *plan.Plan, opts Options) (Result, error) {
 	}
 	r.releaser.events = r.events
 	r.stock = newStock(r)
-	r.files = newRecipeFiles(p.Recipe)
+	r.files = newRecipeFiles(p.Recipe, opts.Exposed)
 	if !opts.Deadline.IsZero() {
 		var cancel context.CancelFunc
 		r.waiting, cancel = context.WithDeadlineCause(soft, opts.Deadline, &timeoutError{r.budget(time.Time{}).soonest(time.Time{}, 0)})
@@ -103,7 +107,7 @@ func Run(ctx context.Context, p *plan.Plan, opts Options) (Result, error) {
 		return Result{}, err
 	}
 	r.events.send(event.Event{Type: event.TypeRecipeStart, RecipeStart: r.describe()})
-	if r.specs, err = newSpecs(p, r.layout, opts.Provider, r.events); err == nil {
+	if r.specs, err = newSpecs(p, r.layout, opts.Provider, r.events, opts.Exposed); err == nil {
 		err = r.pool()
 	}
 	return r.finish(err)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/bmatcuk/doublestar/v4"
 
+	"github.com/sbxrun/sbxrun/internal/beneath"
 	"github.com/sbxrun/sbxrun/internal/expr"
 	"github.com/sbxrun/sbxrun/pkg/recipe"
 )
@@ -23,7 +24,7 @@ import (
 // gather collects the files that a recipe names beside it, or has in it, into an archive.
 type gather struct {
 	origins origins
-	guard   guard
+	exposed *beneath.Folders
 	names   func() expr.Env
 	now     time.Time // of files that are in the recipe itself
 	to      archive
@@ -161,11 +162,11 @@ func (g *gather) glob(src, full, dst string, mode uint32, within bounds) error {
 	slices.Sort(names)
 	for _, name := range slices.Compact(names) {
 		full := filepath.Join(fixed, name)
-		if err := within.check(src, full); err != nil {
-			return fmt.Errorf("src: %w", err)
-		}
 		info, err := os.Stat(full)
 		if err == nil && !info.IsDir() {
+			if err = within.check(name, full); err != nil {
+				return fmt.Errorf("src: %w", err)
+			}
 			err = g.file(full, info, path.Join(dst, name), mode)
 		} else {
 			err = g.walk(full, path.Join(dst, name), mode, matches)
@@ -183,17 +184,53 @@ func (g *gather) file(full string, info fs.FileInfo, dst string, mode uint32) er
 	}
 	g.to.add(entry{
 		name: dst, mode: modeOr(mode, info.Mode().Perm()), size: info.Size(), time: info.ModTime(),
-		open: func() (io.ReadCloser, error) { return g.guard.regular(full) },
+		open: func() (io.ReadCloser, error) { return openRegular(g.exposed, full) },
 	})
 	return nil
 }
 
+// openRegular opens a file that was a regular one when it was looked at.
+func openRegular(exposed *beneath.Folders, full string) (*os.File, error) {
+	f, err := openExposed(exposed, full)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no regular file any more", full)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// openExposed opens a file beside a recipe. That what a sandbox can write to leads elsewhere is an *artifactError.
+func openExposed(exposed *beneath.Folders, full string) (*os.File, error) {
+	f, err := exposed.Open(full)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if from, _ := exposed.Enter(full); from != "" {
+			return nil, exposedError(full, err)
+		}
+	}
+	return f, err
+}
+
+func exposedError(full string, err error) error {
+	return unfit("%s, which a sandbox can write to, or to what leads there: %v", full, err)
+}
+
 // folder adds the content of a folder, which may be named by a symbolic link.
 func (g *gather) folder(root, dst string, mode uint32) error {
-	root, err := filepath.EvalSymlinks(root) // WalkDir would not go into a link
+	real, err := filepath.EvalSymlinks(root) // WalkDir would not go into a link
 	if err != nil {
 		return err
 	}
+	if from, _ := g.exposed.Enter(root); from != "" && !inside(from, real) {
+		return exposedError(root, errors.New("a symbolic link leads out of that"))
+	}
+	root = real
 	return g.walk(root, dst, mode, nil)
 }
 

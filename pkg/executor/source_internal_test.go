@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/sbxrun/sbxrun/internal/beneath"
 	"github.com/sbxrun/sbxrun/pkg/recipe"
 )
 
@@ -28,7 +29,7 @@ func TestAGlobAddsNothingTwice(t *testing.T) {
 		"{d,d/sub/deep/c}":      {"d", "d/a", "d/sub", "d/sub/b", "d/sub/deep", "d/sub/deep/c"},
 		filepath.Join(dir, "*"): {"d", "d/a", "d/sub", "d/sub/b", "d/sub/deep", "d/sub/deep/c"},
 	} {
-		g := gather{origins: origins{recipe: &recipe.Recipe{Dir: dir}}}
+		g := gather{origins: origins{recipe: &recipe.Recipe{Dir: dir}}, exposed: new(beneath.Folders)}
 		if err := g.source(glob, "", 0, bounds{}); err != nil {
 			t.Errorf("%s: %v", glob, err)
 		}

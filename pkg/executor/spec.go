@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"sync"
 
+	"github.com/sbxrun/sbxrun/internal/beneath"
 	"github.com/sbxrun/sbxrun/internal/expr"
 	"github.com/sbxrun/sbxrun/pkg/event"
 	"github.com/sbxrun/sbxrun/pkg/plan"
@@ -14,11 +15,12 @@ import (
 
 // specs makes the specs of samples' sandboxes. Those that are the same for every case are evaluated once.
 type specs struct {
-	plan   *plan.Plan
-	layout *layout
-	fixed  []*wanted      // by sandbox; nil where it depends on the case
-	warner sandbox.Warner // nil: the provider has no warnings
-	events *events
+	plan    *plan.Plan
+	layout  *layout
+	fixed   []*wanted      // by sandbox; nil where it depends on the case
+	warner  sandbox.Warner // nil: the provider has no warnings
+	events  *events
+	exposed *beneath.Folders
 
 	mu     sync.Mutex
 	warned map[string]bool
@@ -26,8 +28,8 @@ type specs struct {
 
 // newSpecs evaluates what does not depend on the case, and has the warnings about it sent. The error is one of the
 // recipe that every sample would meet.
-func newSpecs(p *plan.Plan, l *layout, provider sandbox.Provider, ev *events) (*specs, error) {
-	s := &specs{plan: p, layout: l, fixed: make([]*wanted, len(l.recipe.Sandboxes)), events: ev, warned: map[string]bool{}}
+func newSpecs(p *plan.Plan, l *layout, provider sandbox.Provider, ev *events, exposed *beneath.Folders) (*specs, error) {
+	s := &specs{plan: p, layout: l, exposed: exposed, fixed: make([]*wanted, len(l.recipe.Sandboxes)), events: ev, warned: map[string]bool{}}
 	s.warner, _ = provider.(sandbox.Warner)
 	for i := range l.recipe.Sandboxes {
 		if !fixedSpec(&l.recipe.Sandboxes[i]) {
@@ -92,8 +94,18 @@ func (s *specs) make(boxes []int, group string, caseID string, sample int, names
 			all[i] = wanted{spec, s.sort(spec), false}
 		}
 		all[i].Group, all[i].Labels = group, labels
+		s.expose(all[i].Local.Mounts)
 	}
 	return all, nil
+}
+
+// expose notes what a sandbox that is about to be made can write to.
+func (s *specs) expose(mounts []sandbox.Mount) {
+	for _, m := range mounts {
+		if m.Writable {
+			_ = s.exposed.Add(m.Source) // one that is not there is the provider's to report
+		}
+	}
 }
 
 // fixedSpec says whether a sandbox is the same for every case.

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/sbxrun/sbxrun/internal/beneath"
 	"github.com/sbxrun/sbxrun/internal/expr"
 	"github.com/sbxrun/sbxrun/pkg/event"
 	"github.com/sbxrun/sbxrun/pkg/recipe"
@@ -14,9 +16,10 @@ import (
 
 // recipeFiles stages the recipe's own files. What is the same for every case is read once.
 type recipeFiles struct {
-	recipe *recipe.Recipe
-	begun  time.Time
-	boxes  []boxFiles
+	recipe  *recipe.Recipe
+	exposed *beneath.Folders
+	begun   time.Time
+	boxes   []boxFiles
 }
 
 // boxFiles are those of one sandbox.
@@ -29,9 +32,11 @@ type boxFiles struct {
 	err   error
 }
 
-func newRecipeFiles(r *recipe.Recipe) *recipeFiles {
-	f := &recipeFiles{recipe: r, begun: time.Now(), boxes: make([]boxFiles, len(r.Sandboxes))}
-	changing := len(writableMounts(r)) > 0 // by what runs
+func newRecipeFiles(r *recipe.Recipe, exposed *beneath.Folders) *recipeFiles {
+	f := &recipeFiles{recipe: r, exposed: exposed, begun: time.Now(), boxes: make([]boxFiles, len(r.Sandboxes))}
+	changing := slices.ContainsFunc(r.Sandboxes, func(sb recipe.Sandbox) bool { // by what runs
+		return slices.ContainsFunc(sb.Mounts, func(m recipe.Mount) bool { return m.Writable })
+	})
 	for i := range f.boxes {
 		b := &f.boxes[i]
 		b.fixed = !changing
@@ -61,7 +66,7 @@ func (f *recipeFiles) of(box int, names func() expr.Env) ([]part, error) {
 
 // gather reads files; envs are the variables that their expressions see.
 func (f *recipeFiles) gather(files []recipe.File, names func() expr.Env, envs ...[]recipe.EnvVar) ([]part, error) {
-	g := gather{origins: origins{f.recipe, envs}, guard: guarded(f.recipe, names), names: names, now: f.begun}
+	g := gather{origins: origins{f.recipe, envs}, exposed: f.exposed, names: names, now: f.begun}
 	for _, file := range files {
 		if err := g.add(file); err != nil {
 			return nil, fmt.Errorf("line %d: %w", file.Pos.Line, err)

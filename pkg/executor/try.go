@@ -167,7 +167,7 @@ func (t *try) openStdin() (*os.File, error) {
 	if err := (origins{r, t.envs()}).bounds(t.s.StdinFile).check(name, full); err != nil {
 		return nil, &missingError{err}
 	}
-	f, err := guarded(r, t.env.names).open(full)
+	f, err := openExposed(t.a.run.opts.Exposed, full)
 	if err != nil {
 		return nil, &missingError{err}
 	}

@@ -116,8 +116,8 @@ func (p *Provider) start(ctx context.Context) (*client, error) {
 	hello := &wire.Hello{
 		Run: p.opts.ID, State: p.state, Path: os.Getenv("PATH"), Home: os.Getenv("HOME"), Dir: wd,
 		Env: hostfs.Variables(os.Environ()), UID: os.Geteuid(), Cgroups: *cgroups,
-		Private: private(p.state, p.opts.Dir),
 	}
+	hello.Private, hello.Links = private(p.state, p.opts.Dir, wd)
 	if !p.opts.AllowNoIsolation { // what runs without isolation outlives a killed sbxrun, and gc needs the lock to find it
 		hello.Lock = p.owner.Name()
 	}

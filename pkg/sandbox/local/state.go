@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -114,20 +115,32 @@ func isPrivileged() bool {
 	return data[0].Effective&(1<<unix.CAP_SYS_ADMIN) != 0
 }
 
-// private are the folders that no sandbox sees, without symbolic links: the state of all runs, and where this run, and runs
-// beside it, keep what happened.
-func private(state, run string) []string {
+// private returns the folders that no sandbox sees, without symbolic links: the state of all runs, where this run, and runs
+// beside it, keep what happened, and where runs of the working directory do; and the links on the way to them.
+func private(state, run, wd string) (folders, links []string) {
 	const home = ".sbxrun"
 	for dir := run; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
 		if filepath.Base(dir) == home {
 			run = dir
 		}
 	}
-	var real []string
-	for _, dir := range []string{state, run} {
-		if at, err := filepath.EvalSymlinks(dir); err == nil {
-			real = append(real, at)
+	for _, dir := range []string{state, run, filepath.Join(wd, home)} {
+		real, err := filepath.EvalSymlinks(dir)
+		if err != nil {
+			continue // it is not there
+		}
+		if !slices.Contains(folders, real) {
+			folders = append(folders, real)
+		}
+		for at := dir; at != filepath.Dir(at); at = filepath.Dir(at) {
+			info, err := os.Lstat(at)
+			if err != nil || info.Mode()&os.ModeSymlink == 0 {
+				continue
+			}
+			if parent, err := filepath.EvalSymlinks(filepath.Dir(at)); err == nil {
+				links = append(links, filepath.Join(parent, filepath.Base(at)))
+			}
 		}
 	}
-	return real
+	return folders, links
 }

@@ -238,7 +238,6 @@ func TestLimitsAreWritten(t *testing.T) {
 	t.Error("swap is neither counted nor off")
 }
 
-// A limit below what the kernel takes is raised to it, and one that the kernel refuses leaves nothing behind.
 // Where every sandbox has a share of its own, none takes the time of the others by having more processes or sessions.
 func TestShareWithoutLimit(t *testing.T) {
 	m := detect(t)
@@ -251,6 +250,7 @@ func TestShareWithoutLimit(t *testing.T) {
 	}
 }
 
+// A limit below what the kernel takes is raised to it, and one that the kernel refuses leaves nothing behind.
 func TestOddLimits(t *testing.T) {
 	m := detect(t)
 	create(t, m, "tiny-cpu", Limits{CPU: 1})

@@ -14,10 +14,15 @@ import (
 
 // hide covers what is sbxrun's own in a mount with an empty folder: what a sandbox writes there would be taken for what runs
 // have recorded. Each folder on the way down is a mount of its own, since a mount point is not to be renamed or removed.
-func (b *builder) hide(m sandbox.Mount, target string, latest bool) error {
-	source, err := filepath.EvalSymlinks(m.Source)
+func (b *builder) hide(m sandbox.Mount, source, target string, latest bool) error {
+	source, err := filepath.EvalSymlinks(source)
 	if err != nil {
 		return kinded(sandbox.KindUnsupported, "mount: %w", err)
+	}
+	for _, link := range b.hello.Links {
+		if m.Writable && within(link, source) {
+			return kinded(sandbox.KindUnsupported, "mount %s: %s is a symbolic link on the way to where sbxrun keeps its own files, which a sandbox could replace: mount it read-only, or name the run's folder with --out", m.Source, link)
+		}
 	}
 	var covers, ways []string // below source
 	for _, private := range b.hello.Private {

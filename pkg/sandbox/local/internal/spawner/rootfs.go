@@ -19,6 +19,9 @@ func (b *builder) collectOverlay(dir string) error {
 	if err != nil {
 		return kinded(sandbox.KindUnsupported, "rootfs: %w", err)
 	}
+	if folder, _ := b.exposed.Enter(dir); folder != "" {
+		return kinded(sandbox.KindUnsupported, "rootfs: %s lies in %s, which a sandbox can write to: take another folder", dir, folder)
+	}
 	if !info.IsDir() {
 		return kinded(sandbox.KindUnsupported, "rootfs: %s is not a folder", dir)
 	}

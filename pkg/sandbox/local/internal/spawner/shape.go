@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sbxrun/sbxrun/internal/beneath"
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/hostfs"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/local/internal/wire"
@@ -54,10 +55,11 @@ type late struct {
 const maxShapes = 8
 
 type shapes struct {
-	hello *wire.Hello
-	mu    sync.Mutex
-	all   map[string]*shape
-	clock uint64
+	hello   *wire.Hello
+	exposed beneath.Folders // that sandboxes can write to, or could
+	mu      sync.Mutex
+	all     map[string]*shape
+	clock   uint64
 }
 
 // get returns the shape for a spec, to be given back with put.
@@ -112,7 +114,7 @@ func (c *shapes) build(spec sandbox.Spec) (sh *shape, err error) {
 	go func() {
 		defer close(done)
 		runtime.LockOSThread() // and never unlocked: the thread has other mounts than the rest
-		b := &builder{hello: c.hello, spec: spec, sh: &shape{ns: -1}}
+		b := &builder{hello: c.hello, exposed: &c.exposed, spec: spec, sh: &shape{ns: -1}}
 		if err = b.build(); err != nil {
 			if b.sh.ns >= 0 {
 				unix.Close(b.sh.ns)
@@ -126,11 +128,13 @@ func (c *shapes) build(spec sandbox.Spec) (sh *shape, err error) {
 }
 
 type builder struct {
-	hello *wire.Hello
-	spec  sandbox.Spec
-	sh    *shape
-	root  string // where the new root is while the host's is still there
-	trees []tree
+	hello   *wire.Hello
+	exposed *beneath.Folders
+	opened  []int // by source
+	spec    sandbox.Spec
+	sh      *shape
+	root    string // where the new root is while the host's is still there
+	trees   []tree
 }
 
 // tree is a detached mount and where it goes.
@@ -144,6 +148,9 @@ func (b *builder) build() error {
 	defer func() {
 		for _, t := range b.trees {
 			unix.Close(t.fd)
+		}
+		for _, fd := range b.opened {
+			unix.Close(fd)
 		}
 	}()
 	if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
@@ -267,7 +274,11 @@ func (b *builder) collectMount(m sandbox.Mount) error {
 	if !path.IsAbs(m.Source) || !path.IsAbs(m.Target) || within(target, "/proc") || within(target, "/dev") || within(target, scripts) || within(scripts, target) {
 		return kinded(sandbox.KindUnsupported, "mount %s at %s: not a place for a mount", m.Source, m.Target)
 	}
-	info, err := os.Stat(m.Source)
+	source, err := b.source(m.Source)
+	if err != nil {
+		return kinded(sandbox.KindUnsupported, "mount: %w", err)
+	}
+	info, err := os.Stat(source)
 	if err != nil {
 		return kinded(sandbox.KindUnsupported, "mount: %w", err)
 	}
@@ -284,10 +295,37 @@ func (b *builder) collectMount(m sandbox.Mount) error {
 		covered = covered || within(target, dir)
 	}
 	latest := b.hello.UID == 0 || covered // root's sandboxes have ids of their own
-	if err := b.mount(m.Source, target, !info.IsDir(), m.Writable, latest); err != nil {
+	if err := b.mount(source, target, !info.IsDir(), m.Writable, latest); err != nil {
 		return err
 	}
-	return b.hide(m, target, latest)
+	if m.Writable {
+		if err := b.exposed.Add(source); err != nil {
+			return kinded(sandbox.KindUnsupported, "mount: %w", err)
+		}
+	}
+	return b.hide(m, source, target, latest)
+}
+
+// source is a path by which to mount a file or folder of the host, to which no link leads that a sandbox may have made.
+func (b *builder) source(name string) (string, error) {
+	folder, rest := b.exposed.Enter(name)
+	if folder == "" || rest == "." {
+		return name, nil
+	}
+	dir, err := unix.Open(folder, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", &os.PathError{Op: "open", Path: folder, Err: err}
+	}
+	defer unix.Close(dir)
+	fd, err := unix.Openat2(dir, rest, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_MAGICLINKS})
+	switch {
+	case errors.Is(err, unix.EXDEV):
+		return "", fmt.Errorf("%s lies in %s, which sandboxes can write to, and a symbolic link leads out of that", name, folder)
+	case err != nil:
+		return "", fmt.Errorf("%s lies in %s, which sandboxes can write to: %w", name, folder, err)
+	}
+	b.opened = append(b.opened, fd)
+	return fmt.Sprintf("/proc/thread-self/fd/%d", fd), nil
 }
 
 func (b *builder) mount(source, target string, file, writable, latest bool) error {

@@ -203,9 +203,10 @@ func newUserNamespace(uids, gids [][3]int) (fd int, err error) {
 	p.Call("close", unix.SYS_CLOSE, pp[1])
 	// An ordinary user's sandboxes are all of one user, of whom so many are counted: most of them are for the others.
 	for _, name := range []string{"instances", "watches"} {
-		var most int64
-		if n, err := os.ReadFile("/proc/sys/fs/inotify/max_user_" + name); err == nil {
-			most, _ = strconv.ParseInt(strings.TrimSpace(string(n)), 10, 64)
+		text, _ := os.ReadFile("/proc/sys/fs/inotify/max_user_" + name)
+		most, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+		if err != nil {
+			continue // a kernel that has none
 		}
 		share := strconv.FormatInt(most/4, 10)
 		p.Call("limit inotify", unix.SYS_OPENAT, unix.AT_FDCWD, "/proc/sys/user/max_inotify_"+name, unix.O_WRONLY|unix.O_CLOEXEC, 0).Save(regA).Ignore()

@@ -20,6 +20,7 @@ type Hello struct {
 	Env     map[string]string // variables that say where toolchains are
 	UID     int               // who runs sbxrun
 	Private []string          // folders of sbxrun's own, without symbolic links, which no sandbox sees
+	Links   []string          // symbolic links on the way to them
 	Cgroups cgroup.Manager
 }
 

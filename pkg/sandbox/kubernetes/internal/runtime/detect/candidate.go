@@ -79,7 +79,7 @@ func (o Options) servers() []candidate {
 	}
 	if o.Only != "" {
 		list = slices.DeleteFunc(list, func(c candidate) bool { return c.Runtime != o.Only })
-		list[0].within, list[0].again = o.patience(), true
+		list[0].within, list[0].again = 3*o.patience(), true
 		return list
 	}
 	if list[1].again && !list[0].again {

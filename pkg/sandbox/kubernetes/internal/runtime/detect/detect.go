@@ -1,6 +1,6 @@
-// Package detect finds the runtime of a sandbox for which the recipe says `auto`. It asks what is cheapest first, and
-// asks the next when that does not answer at once: a wrong guess costs a moment, not a time limit. What it finds holds for
-// all pods of the same template, for which the caller keeps it.
+// Package detect finds the runtime of a sandbox for which the recipe says `auto`, and whether the one is there that it names. It
+// asks what is cheapest first, and asks the next when that does not answer at once: a wrong guess costs a moment, not a
+// time limit. What it finds holds for all pods of the same template, for which the caller keeps it.
 package detect
 
 import (
@@ -39,7 +39,8 @@ type Options struct {
 	// Only is the runtime where the recipe names one with a server: whether it is there is all that is looked at, and it may take
 	// its time to start.
 	Only string
-	// Patience is for what has to answer: pods/exec, the way to sandboxes, a runtime that the recipe names. Zero: 20 s.
+	// Patience is for what has to answer: pods/exec, the way to sandboxes, and three times as long for a runtime that the recipe
+	// names, which may still be starting. Zero: 20 s.
 	Patience time.Duration
 }
 
@@ -148,8 +149,8 @@ func (o Options) nothing(failed []answer) error {
 			kind = e.Kind
 		}
 	}
-	if o.Only != "" {
-		return &sandbox.Error{Op: "detect", ID: o.Target.Sandbox, Kind: kind, Err: fmt.Errorf(
+	if o.Only != "" { // nor will it in the next sandbox
+		return &sandbox.Error{Op: "detect", ID: o.Target.Sandbox, Kind: sandbox.KindUnsupported, Err: fmt.Errorf(
 			"the runtime does not answer in pod %s; correct the sandbox's runtime and port%s", o.Target.Pod, &all)}
 	}
 	return &sandbox.Error{Op: "detect", ID: o.Target.Sandbox, Kind: kind, Err: fmt.Errorf(
