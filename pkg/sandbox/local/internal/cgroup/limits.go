@@ -51,10 +51,8 @@ func (g *Group) limitMemory(bytes int64) error {
 	if err := write(g.memory, "memory.limit_in_bytes", n); err != nil {
 		return err
 	}
-	// What sockets hold, of any kind, is counted only where it is limited, and by itself.
-	if err := optional(write(g.memory, "memory.kmem.tcp.limit_in_bytes", strconv.FormatInt(bytes/4, 10))); err != nil {
-		return err
-	}
+	// What sockets hold, of any kind, is counted only where it is limited, and by itself. Not every kernel can.
+	_ = write(g.memory, "memory.kmem.tcp.limit_in_bytes", strconv.FormatInt(bytes/4, 10))
 	err := write(g.memory, "memory.memsw.limit_in_bytes", n)
 	if errors.Is(err, fs.ErrNotExist) {
 		return optional(write(g.memory, "memory.swappiness", "0"))
