@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,10 +48,13 @@ func (r *bareRecord) write(f *os.File) error {
 	return err
 }
 
-// readBareRecord reads what write wrote; nil where the run had none.
+// readBareRecord reads what write wrote; nil where the run had none, or what is there cannot have been written by it.
 func readBareRecord(data []byte) *bareRecord {
 	var r bareRecord
 	if n, err := fmt.Sscanf(string(data), "bare %d %q\n", &r.Marks, &r.Folder); err != nil || n != 2 {
+		return nil
+	}
+	if !filepath.IsAbs(r.Folder) || filepath.Clean(r.Folder) != r.Folder || !strings.HasPrefix(filepath.Base(r.Folder), "bare-") {
 		return nil
 	}
 	return &r
