@@ -75,17 +75,16 @@ func (f *Folders) Enter(path string) (folder, rest string) {
 	}
 }
 
-// Open opens a file for reading, and waits for no writer of a FIFO.
+// Open opens a file for reading. In one of the folders it waits for no writer of a FIFO.
 func (f *Folders) Open(path string) (*os.File, error) {
-	const flags = os.O_RDONLY | unix.O_NONBLOCK
 	folder, rest := f.Enter(path)
 	if folder == "" {
-		return os.OpenFile(path, flags, 0)
+		return os.Open(path)
 	}
 	root, err := os.OpenRoot(folder)
 	if err != nil {
 		return nil, err
 	}
 	defer root.Close()
-	return root.OpenFile(rest, flags, 0)
+	return root.OpenFile(rest, os.O_RDONLY|unix.O_NONBLOCK, 0)
 }
