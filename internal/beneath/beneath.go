@@ -1,5 +1,5 @@
-// Package beneath opens files of this machine that may lie in folders which somebody else can write to, and there puts symbolic
-// links in the place of what was meant: from the folder on no link leads out of it. Which folders those are is the
+// Package beneath opens files of this machine that may lie in folders where somebody else can write, and may have put symbolic
+// links in the place of what was meant: from such a folder on no link leads out of it. Which folders those are is the
 // caller's to know.
 package beneath
 

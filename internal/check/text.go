@@ -164,7 +164,7 @@ func (c *checker) goldenFile(s *subject, m recipe.Match, name string, norm norma
 
 // openGolden returns a golden file's content. The error is fs.ErrNotExist or unfit.
 func openGolden(dir, name string) (Source, error) {
-	source := goldenFile{dir, name}
+	source := goldenSource{dir, name}
 	f, err := source.open()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -175,11 +175,11 @@ func openGolden(dir, name string) (Source, error) {
 	return source, f.Close()
 }
 
-// goldenFile is a file below a folder as a Source. Symbolic links do not lead out of the folder, in which a sandbox may have put
+// goldenSource is a file below a folder as a Source. Symbolic links do not lead out of the folder, in which a sandbox may have put
 // them.
-type goldenFile struct{ dir, name string }
+type goldenSource struct{ dir, name string }
 
-func (g goldenFile) open() (*os.File, error) {
+func (g goldenSource) open() (*os.File, error) {
 	root, err := os.OpenRoot(g.dir)
 	if err != nil {
 		return nil, err
@@ -200,9 +200,9 @@ func (g goldenFile) open() (*os.File, error) {
 	return f, nil
 }
 
-func (g goldenFile) Open() (io.ReadCloser, error) { return g.open() }
+func (g goldenSource) Open() (io.ReadCloser, error) { return g.open() }
 
-func (g goldenFile) Size() int64 {
+func (g goldenSource) Size() int64 {
 	f, err := g.open()
 	if err != nil {
 		return 0

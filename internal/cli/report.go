@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"github.com/sbxrun/sbxrun/internal/report"
 )
@@ -93,18 +92,16 @@ func merge(std stdio, log *report.Log, dir, junit string) error {
 // idle sees to it that no run goes on in a folder, which would have its results replaced, and that none begins. A folder that is
 // not there yet has none.
 func idle(dir string) (release func(), err error) {
-	d, err := os.Open(dir)
-	if errors.Is(err, fs.ErrNotExist) {
+	lock, err := lockFolder(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return func() {}, nil
-	}
-	if err != nil {
+	case errors.Is(err, errGoingOn):
+		return nil, usagef("%v in %s; wait for its end, or write the reports to another folder with --out", err, dir)
+	case err != nil:
 		return nil, usagef("cannot use the folder for reports: %v; name another with --out", err)
 	}
-	if err := unix.Flock(int(d.Fd()), unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
-		d.Close()
-		return nil, usagef("a run is going on in %s; wait for its end, or write the reports to another folder with --out", dir)
-	}
-	return func() { d.Close() }, nil
+	return func() { lock.Close() }, nil
 }
 
 // mergedOutcome is the outcome of runs whose events are all there is. A run that was killed, or a shard that is not

@@ -334,33 +334,6 @@ func (s *session) finish(ctx context.Context, f *runFlags, failure error) (int, 
 	return end.Exit, err
 }
 
-// shownError is an error as it may be shown.
-func shownError(secrets *mask.Mask, err error) error {
-	if err == nil {
-		return nil
-	}
-	if bad, ok := errors.AsType[*badRecipes](err); ok { // which are shown one by one
-		shown := &badRecipes{}
-		for _, e := range bad.errs {
-			shown.errs = append(shown.errs, shownError(secrets, e))
-		}
-		return shown
-	}
-	if shown := secrets.Text(err.Error()); shown != err.Error() {
-		return &maskedError{err, shown}
-	}
-	return err
-}
-
-// maskedError is an error with another text.
-type maskedError struct {
-	err  error
-	text string
-}
-
-func (e *maskedError) Error() string { return e.text }
-func (e *maskedError) Unwrap() error { return e.err }
-
 // reports makes the reports of the run from its log.
 func (s *session) reports(junit string) ([]string, error) {
 	log, err := report.Open(s.dir)

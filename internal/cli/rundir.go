@@ -65,20 +65,38 @@ func openRunDir(out, id string) (*runDir, error) {
 	if err := os.MkdirAll(path, 0o755); err != nil {
 		return nil, usagef("cannot make the run's folder: %v; name another with --out", err)
 	}
-	lock, err := os.Open(path)
+	lock, err := lockFolder(path)
+	if errors.Is(err, errGoingOn) {
+		return nil, usagef("%v in %s; name another folder with --out", err, out)
+	}
 	if err != nil {
 		return nil, usagef("cannot use the run's folder: %v; name another with --out", err)
 	}
 	d := &runDir{path: path, shown: out, lock: lock}
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		d.close()
-		return nil, usagef("a run is going on in %s; name another folder with --out", out)
-	}
 	if err := d.empty(out); err != nil {
 		d.close()
 		return nil, err
 	}
 	return d, nil
+}
+
+// errGoingOn is a folder that a run has locked.
+var errGoingOn = errors.New("a run is going on")
+
+// lockFolder keeps runs out of a folder until it is closed.
+func lockFolder(path string) (*os.File, error) {
+	lock, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		lock.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, errGoingOn
+		}
+		return nil, os.NewSyscallError("flock", err)
+	}
+	return lock, nil
 }
 
 // empty removes what a former run left, and refuses if there is anything else.

@@ -65,6 +65,29 @@ echo new >/data/project/build/out/new && echo new >/data/project/build/new && ec
 	}
 }
 
+// A link on the way to what is private could be replaced in a writable mount, and what is written by that name then goes elsewhere.
+func TestMountsRefuseLinksToWhatIsPrivate(t *testing.T) {
+	top := t.TempDir()
+	project := filepath.Join(top, "project")
+	if err := os.MkdirAll(filepath.Join(top, "kept/runs/one"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(project, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("../kept", filepath.Join(project, ".sbxrun")); err != nil {
+		t.Fatal(err)
+	}
+	p := open(t, sandbox.Run{ID: runID(t), Dir: filepath.Join(project, ".sbxrun/runs/one")})
+	defer p.Close(t.Context())
+	for _, writable := range []bool{true, false} {
+		_, err := p.Acquire(t.Context(), sandbox.Spec{Local: sandbox.Local{Mounts: []sandbox.Mount{{Source: project, Target: "/data", Writable: writable}}}})
+		if refused := sandbox.KindOf(err) == sandbox.KindUnsupported && strings.Contains(err.Error(), ".sbxrun is a symbolic link"); refused != writable {
+			t.Errorf("writable %v: %v", writable, err)
+		}
+	}
+}
+
 func TestMountsHideWhatIsPrivateAsOrdinaryUser(t *testing.T) {
 	asOrdinaryUser(t, "TestMountsHideWhatIsPrivate")
 }
