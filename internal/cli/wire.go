@@ -84,11 +84,19 @@ func (f *providerFlags) open(ctx context.Context, run sandbox.Run, hold time.Dur
 		opts.Run, opts.Hold = run, hold
 		p, err := kubernetes.Open(ctx, opts)
 		if err != nil {
-			return nil, err
+			return nil, misnamed(err)
 		}
 		return p, nil
 	}
 	return local.Open(ctx, local.Options{Run: run, AllowNoIsolation: f.allowNoIsolation, Ahead: f.ahead})
+}
+
+// misnamed makes an error about a file or a context that flags name, and that is not there, one of usage.
+func misnamed(err error) error {
+	if sandbox.KindOf(err) == sandbox.KindInvalid {
+		return usagef("%v", err)
+	}
+	return err
 }
 
 // cluster is what the flags say of the cluster and of the way to its sandboxes.
@@ -218,7 +226,8 @@ func (f *providerFlags) collectGarbage(ctx context.Context) (removed, living []s
 		ctx, cancel := context.WithTimeoutCause(ctx, collectLimit, fmt.Errorf(
 			"gc has waited %v; where something holds an object, kubectl describe says what", collectLimit))
 		defer cancel()
-		return kubernetes.GC(ctx, f.cluster())
+		removed, living, err = kubernetes.GC(ctx, f.cluster())
+		return removed, living, misnamed(err)
 	}
 	removed, err = local.GC(ctx)
 	return removed, nil, err

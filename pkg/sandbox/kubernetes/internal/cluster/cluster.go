@@ -38,13 +38,18 @@ type Cluster struct {
 	rest   map[string]rest.Interface
 }
 
-// Open reads the configuration. It makes no request. The error is an *sandbox.Error of KindUnsupported.
+// Open reads the configuration. It makes no request. The error is an *sandbox.Error: of KindInvalid where Kubeconfig or
+// Context name what is not there, else of KindUnsupported.
 func Open(o Options) (*Cluster, error) {
 	// client-go writes warnings to stderr by itself, over the console of whoever uses it.
 	quiet.Do(func() { klog.SetLogger(logr.Discard()) })
 	config, namespace, err := load(o)
 	if err != nil {
-		return nil, &sandbox.Error{Op: "open", Kind: sandbox.KindUnsupported, Err: err}
+		kind := sandbox.KindUnsupported
+		if o.Kubeconfig != "" || o.Context != "" {
+			kind = sandbox.KindInvalid
+		}
+		return nil, &sandbox.Error{Op: "open", Kind: kind, Err: err}
 	}
 	c := &Cluster{Config: config, Namespace: namespace, Requests: &Counter{}, rest: map[string]rest.Interface{}}
 	config.QPS = -1 // the server says when it is too much (429), and is then listened to

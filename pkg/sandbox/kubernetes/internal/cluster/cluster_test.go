@@ -80,9 +80,13 @@ func TestOpenExplains(t *testing.T) {
 		{Options{Kubeconfig: current}, "--context"},
 		{Options{Kubeconfig: write(t, "config", "{")}, "kubeconfig /"},
 	} {
+		kind := sandbox.KindInvalid // what was chosen is not there
+		if test.o == (Options{}) {
+			kind = sandbox.KindUnsupported
+		}
 		_, err := Open(test.o)
-		if err == nil || sandbox.KindOf(err) != sandbox.KindUnsupported || !strings.Contains(err.Error(), test.want) {
-			t.Errorf("%+v: %v, want %q", test.o, err, test.want)
+		if err == nil || sandbox.KindOf(err) != kind || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%+v: %v of kind %v, want %q of kind %v", test.o, err, sandbox.KindOf(err), test.want, kind)
 		}
 	}
 }

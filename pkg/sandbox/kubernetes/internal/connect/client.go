@@ -68,7 +68,7 @@ func trusted(file string) (*x509.CertPool, error) {
 		roots = x509.NewCertPool() // a machine without any
 	}
 	if !roots.AppendCertsFromPEM(pem) {
-		return nil, unsupported("--ca-file: %s has no certificate in PEM", file)
+		return nil, invalid("--ca-file: %s has no certificate in PEM", file)
 	}
 	return roots, nil
 }

@@ -98,6 +98,11 @@ func unsupported(format string, args ...any) error {
 	return failure(sandbox.KindUnsupported, format, args...)
 }
 
+// invalid is of what was chosen and is not there.
+func invalid(format string, args ...any) error {
+	return failure(sandbox.KindInvalid, format, args...)
+}
+
 func unavailable(format string, args ...any) error {
 	return failure(sandbox.KindUnavailable, format, args...)
 }

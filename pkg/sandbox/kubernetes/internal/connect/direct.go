@@ -19,18 +19,18 @@ type direct struct {
 
 func newDirect(o Options) (*direct, error) {
 	if o.APIURL == "" {
-		return nil, unsupported("--connection direct needs --api-url, the URL of the router")
+		return nil, invalid("--connection direct needs --api-url, the URL of the router")
 	}
 	u, err := url.Parse(o.APIURL)
 	switch {
 	case err != nil:
-		return nil, unsupported("--api-url: %w", err)
+		return nil, invalid("--api-url: %w", err)
 	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
-		return nil, unsupported("--api-url %q is not a URL such as https://sandboxes.example.com", o.APIURL)
+		return nil, invalid("--api-url %q is not a URL such as https://sandboxes.example.com", o.APIURL)
 	case u.User != nil:
-		return nil, unsupported("--api-url has a user or a password in it: they are not sent; give a bearer token with --token-file")
+		return nil, invalid("--api-url has a user or a password in it: they are not sent; give a bearer token with --token-file")
 	case u.RawQuery != "" || u.Fragment != "":
-		return nil, unsupported("--api-url %q has a query or a fragment, which requests of their own cannot keep", o.APIURL)
+		return nil, invalid("--api-url %q has a query or a fragment, which requests of their own cannot keep", o.APIURL)
 	}
 	if err := guardToken(o, u); err != nil {
 		return nil, err
@@ -45,7 +45,7 @@ func guardToken(o Options, u *url.URL) error {
 	if o.TokenFile == "" || u.Scheme == "https" || private(u.Hostname(), o.ClusterDomain) {
 		return nil
 	}
-	return unsupported("the token of --token-file is not sent to %s without TLS: use https, or leave --token-file out", u.Redacted())
+	return invalid("the token of --token-file is not sent to %s without TLS: use https, or leave --token-file out", u.Redacted())
 }
 
 // private hosts are of this machine, of a private network, or of the cluster.

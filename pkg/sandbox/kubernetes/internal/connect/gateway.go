@@ -36,7 +36,7 @@ type gateway struct {
 
 func newGateway(c *cluster.Cluster, o Options) (*gateway, error) {
 	if o.GatewayName == "" {
-		return nil, unsupported("--connection gateway needs --gateway-name; `kubectl get gateways -A` lists them")
+		return nil, invalid("--connection gateway needs --gateway-name; `kubectl get gateways -A` lists them")
 	}
 	if err := checkNamespace("--gateway-namespace", o.GatewayNamespace); err != nil {
 		return nil, err

@@ -19,7 +19,7 @@ type inside struct {
 
 func newInside(o Options) (*inside, error) {
 	if problems := validation.IsDNS1123Subdomain(o.ClusterDomain); len(problems) > 0 {
-		return nil, unsupported("--cluster-domain %q is not a domain: %s", o.ClusterDomain, problems[0])
+		return nil, invalid("--cluster-domain %q is not a domain: %s", o.ClusterDomain, problems[0])
 	}
 	return &inside{fixed{net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}}, o.PodIP, o.ClusterDomain}, nil
 }

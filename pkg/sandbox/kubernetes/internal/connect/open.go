@@ -40,7 +40,7 @@ type connector struct {
 }
 
 // Open checks the options and reads the files that they name. It makes no connection; the context is for a mode that will.
-// The error is a *sandbox.Error of KindUnsupported.
+// The error is a *sandbox.Error of KindInvalid.
 func Open(_ context.Context, c *cluster.Cluster, o Options) (Connector, error) {
 	o.Mode = cmp.Or(o.Mode, Tunnel)
 	o.GatewayNamespace = cmp.Or(o.GatewayNamespace, "default")
@@ -61,7 +61,7 @@ func Open(_ context.Context, c *cluster.Cluster, o Options) (Connector, error) {
 	case Direct:
 		con.way, err = newDirect(o)
 	default:
-		err = unsupported("unknown connection %q: it is tunnel, gateway, in-cluster or direct", o.Mode)
+		err = invalid("unknown connection %q: it is tunnel, gateway, in-cluster or direct", o.Mode)
 	}
 	if err != nil {
 		return nil, err
@@ -127,17 +127,17 @@ func readable(flag, file string) ([]byte, error) {
 	}
 	b, err := os.ReadFile(file)
 	if err != nil {
-		return nil, unsupported("%s: %w", flag, err)
+		return nil, invalid("%s: %w", flag, err)
 	}
 	if len(b) == 0 {
-		return nil, unsupported("%s: %s is empty", flag, file)
+		return nil, invalid("%s: %s is empty", flag, file)
 	}
 	return b, nil
 }
 
 func checkNamespace(flag, name string) error {
 	if problems := validation.IsDNS1123Label(name); len(problems) > 0 {
-		return unsupported("%s %q is not the name of a namespace: %s", flag, name, problems[0])
+		return invalid("%s %q is not the name of a namespace: %s", flag, name, problems[0])
 	}
 	return nil
 }

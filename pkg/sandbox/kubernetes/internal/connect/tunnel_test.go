@@ -279,7 +279,7 @@ func TestOpenRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := connect.Open(t.Context(), w.cluster, c.options)
-			fails(t, err, sandbox.KindUnsupported, c.says)
+			fails(t, err, sandbox.KindInvalid, c.says)
 		})
 	}
 }
