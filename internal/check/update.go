@@ -29,9 +29,10 @@ type Update struct {
 // Updates collects what --update is to write. Contents wait in a folder, so that memory does not grow with them.
 // Its methods may be called from many goroutines.
 type Updates struct {
-	spool string
-	mu    sync.Mutex
-	files map[target]*update
+	spool   string
+	recipes []string // without symbolic links
+	mu      sync.Mutex
+	files   map[target]*update
 }
 
 // target is a golden file: where, and the folder of the recipe that it must stay in, both without symbolic links.
@@ -45,9 +46,19 @@ type update struct {
 	refused error
 }
 
-// NewUpdates returns an Updates that keeps contents in spool, an existing folder.
-func NewUpdates(spool string) *Updates {
-	return &Updates{spool: spool, files: map[target]*update{}}
+// NewUpdates returns an Updates that keeps contents in spool, an existing folder. It writes over none of the recipes: what
+// names one as a golden file has named the wrong file.
+func NewUpdates(spool string, recipes ...string) *Updates {
+	u := &Updates{spool: spool, files: map[target]*update{}}
+	for _, r := range recipes {
+		// What cannot be resolved is no file that resolve comes to, either.
+		if r, err := filepath.EvalSymlinks(r); err == nil {
+			if r, err = filepath.Abs(r); err == nil {
+				u.recipes = append(u.recipes, r)
+			}
+		}
+	}
+	return u
 }
 
 // Add takes what a step says of golden files beside the recipe in dir. The error is that of reading the contents or
@@ -67,6 +78,9 @@ func (u *Updates) add(dir string, g Update) error {
 		return err
 	}
 	at, refused := resolve(dir, g.path)
+	if refused == nil && slices.Contains(u.recipes, filepath.Join(at.root, at.name)) {
+		refused = errors.New("it is a recipe of this run")
+	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	old := u.files[at]

@@ -125,7 +125,7 @@ func (f *runFlags) run(ctx context.Context, std stdio, args []string) error {
 		return err
 	}
 	defer dir.close()
-	r, err := newSession(f, std, dir, id, secrets)
+	r, err := newSession(f, std, dir, id, plans, secrets)
 	if err != nil {
 		return err
 	}
@@ -180,7 +180,7 @@ type session struct {
 	refusal error // what the provider cannot give, as the console has shown it with the samples that met it
 }
 
-func newSession(f *runFlags, std stdio, dir *runDir, id string, secrets *mask.Mask) (*session, error) {
+func newSession(f *runFlags, std stdio, dir *runDir, id string, plans []*plan.Plan, secrets *mask.Mask) (*session, error) {
 	s := &session{id: id, dir: dir.path, shown: dir.shown, start: time.Now(), mask: secrets, leave: make(chan struct{})}
 	s.outcome = outcome{summary: &s.summary, shard: f.plan.shard != ""}
 	var err error
@@ -194,7 +194,11 @@ func newSession(f *runFlags, std stdio, dir *runDir, id string, secrets *mask.Ma
 		if s.spool, err = os.MkdirTemp("", "sbxrun-golden-"); err != nil {
 			return nil, errors.Join(err, s.close())
 		}
-		s.updates = check.NewUpdates(s.spool)
+		recipes := make([]string, len(plans))
+		for i, p := range plans {
+			recipes[i] = p.Recipe.Path
+		}
+		s.updates = check.NewUpdates(s.spool, recipes...)
 	}
 	console := report.DetectConsole(std.out, os.Getenv)
 	console.Quiet, console.Verbose, console.Leave = f.quiet, f.verbose, s.leave
