@@ -38,7 +38,8 @@ func newBox(sb sandbox.Sandbox, spec sandbox.Spec) *box {
 	return b
 }
 
-// exec runs a command and notes what it tells of the sandbox's state.
+// exec runs a command and notes what it tells of the sandbox's state. The result's duration is there with an error too: how
+// long that took to come.
 func (b *box) exec(ctx context.Context, cmd sandbox.Command, stdout, stderr io.Writer) (sandbox.Result, error) {
 	b.mu.Lock()
 	b.running++
@@ -62,7 +63,11 @@ func (b *box) exec(ctx context.Context, cmd sandbox.Command, stdout, stderr io.W
 			done(sandbox.Result{}, nil)
 		}
 	}()
+	start := time.Now()
 	res, err := b.sb.Exec(ctx, cmd, stdout, stderr)
+	if err != nil {
+		res.Duration = time.Since(start)
+	}
 	returned = true
 	done(res, err)
 	return res, err

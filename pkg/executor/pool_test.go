@@ -209,6 +209,32 @@ func TestWarningsComeFirst(t *testing.T) {
 	}
 }
 
+// What was lost has taken its time too.
+func TestLostTakesTime(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		b := newBench(t)
+		b.programs["lose-late"] = func(ctx context.Context, p *fake.Process) int {
+			time.Sleep(7 * time.Second)
+			p.Sandbox.Lose()
+			<-ctx.Done()
+			return 0
+		}
+		b.run("steps: [{name: a, argv: [lose-late]}]")
+		ends := 0
+		for _, e := range b.events {
+			if e.Type != event.TypeStepEnd {
+				continue
+			}
+			if ends++; e.StepEnd.Reason != event.ReasonLost || e.StepEnd.Duration != 7*time.Second {
+				t.Errorf("%+v", e.StepEnd)
+			}
+		}
+		if ends != 1 {
+			t.Errorf("%d steps have ended", ends)
+		}
+	})
+}
+
 func TestReleaseFails(t *testing.T) {
 	const recipe = "cases: {matrix: {n: [1, 2]}}\npool: {size: 1}\nsteps: [{name: a, run: 'true'}]"
 	inBubble(t, func(t *testing.T) {
