@@ -204,6 +204,7 @@ func TestBuildErrors(t *testing.T) {
 		"object.json": "\n{}", "scalar.json": "[{},\n\n 3]", "empty.json": "", "same.jsonl": "{\"id\": 1}\n{\"id\": 2}\n{\"id\": \"1\"}\n",
 		"short.csv": "a,b\n1,2\n3\n", "twice.csv": "a,a\n", "unnamed.csv": "a,,b\n", "quote.csv": "a\n\"x\n", "none.csv": "",
 		"bad.yaml": "- a: 1\n- {b\n", "key.yaml": "- {a: 1}\n- {b: 1, b: 2}\n", "text.yaml": "- a\n", "nan.yaml": "- {a: 1}\n- {a: .nan}\n",
+		"octal.yaml": "- {a: 1}\n- {a: [{b: 010}]}\n", "long.yaml": "- {a: 12345678901234567890123}\n",
 		"id.jsonl": "{\"id\": \"\"}\n", "packed.jsonl.gz": "nothing", "packed.jsonl.zst": "nothing", "odd.tsv": "", "huge.json": "[1e999]", "t/a.in": "",
 	}
 	tests := []struct {
@@ -247,6 +248,8 @@ func TestBuildErrors(t *testing.T) {
 		{"yaml", `cases: {file: bad.yaml}`, Options{}, []string{"bad.yaml:", "did not find expected"}},
 		{"yaml key", `cases: {file: key.yaml}`, Options{}, []string{"key.yaml:2: mapping key \"b\" already defined"}},
 		{"yaml text", `cases: {file: text.yaml}`, Options{}, []string{"text.yaml:1: a row must be an object with fields, this is text"}},
+		{"yaml octal", `cases: {file: octal.yaml}`, Options{}, []string{"octal.yaml:2: 010 is the octal number 8 in YAML: quote it"}},
+		{"yaml beyond", `cases: {file: long.yaml}`, Options{}, []string{"long.yaml:1: 12345678901234567890123 is beyond what numbers hold"}},
 		{"yaml nan", `cases: {file: nan.yaml}`, Options{}, []string{"nan.yaml:2: a number is not finite"}},
 		{"gz", `cases: {file: packed.jsonl.gz}`, Options{}, []string{"packed.jsonl.gz: not a gzip file"}},
 		{"zst", `cases: {file: packed.jsonl.zst}`, Options{}, []string{"packed.jsonl.zst:1: invalid input: magic number mismatch"}},

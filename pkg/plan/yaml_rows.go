@@ -7,6 +7,8 @@ import (
 	"strconv"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/sbxrun/sbxrun/pkg/recipe"
 )
 
 // decodeYAML reads a list of objects, or a document for each object. The library holds one document at a time; rows
@@ -30,6 +32,9 @@ func decodeYAML(r *rowReader, f func(map[string]any, int) error) error {
 			if node.Kind == yaml.ScalarNode && node.ShortTag() == "!!null" && len(rows) == 1 {
 				continue // an empty document, as after a last "---"
 			}
+			if err := altered(node); err != nil {
+				return err
+			}
 			v, err := yamlValue(node)
 			if err != nil {
 				return yamlError(err, node.Line)
@@ -43,6 +48,21 @@ func decodeYAML(r *rowReader, f func(map[string]any, int) error) error {
 			}
 		}
 	}
+}
+
+// altered refuses a number that is another one than people would read: an id of 007 is not 7.
+func altered(node *yaml.Node) error {
+	if node.Kind == yaml.ScalarNode && node.Style == 0 {
+		if why := recipe.Altered(node); why != "" {
+			return &lineError{node.Line, errors.New(why)}
+		}
+	}
+	for _, n := range node.Content {
+		if err := altered(n); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 var yamlLine = regexp.MustCompile(`^(?:yaml: )?(?:unmarshal errors:\n\s*)?line (\d+): (?s)(.*)$`)

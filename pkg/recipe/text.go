@@ -222,6 +222,29 @@ func (d *decoder) surprising(v *value) {
 
 // Surprising says why an unquoted number would not look as it is written once it is interpolated; empty: it would.
 func Surprising(number *yaml.Node) string {
+	if why := Altered(number); why != "" {
+		return why
+	}
+	var x float64
+	if number.ShortTag() != "!!float" || number.Decode(&x) != nil {
+		return ""
+	}
+	switch text := number.Value; {
+	case math.IsNaN(x) || math.IsInf(x, 0):
+		return beyond(text)
+	case trailingZero.MatchString(text):
+		short := strconv.FormatFloat(x, 'f', -1, 64)
+		return fmt.Sprintf("%s is the number %s in YAML: quote it to have the text, or write %s", shorten(text), short, short)
+	}
+	return ""
+}
+
+func beyond(number string) string {
+	return shorten(number) + " is beyond what numbers hold: quote it to have the text"
+}
+
+// Altered says why an unquoted number is another one than people would read; empty: it is not.
+func Altered(number *yaml.Node) string {
 	var x any
 	if err := number.Decode(&x); err != nil {
 		return ""
@@ -233,11 +256,8 @@ func Surprising(number *yaml.Node) string {
 			return fmt.Sprintf("%s is the octal number %d in YAML: quote it to have the text, or write %d", shorten(text), x, x)
 		}
 	case float64:
-		switch short := strconv.FormatFloat(x, 'f', -1, 64); {
-		case whole.MatchString(text) || math.IsNaN(x) || math.IsInf(x, 0):
-			return shorten(text) + " is beyond what numbers hold: quote it to have the text"
-		case trailingZero.MatchString(text):
-			return fmt.Sprintf("%s is the number %s in YAML: quote it to have the text, or write %s", shorten(text), short, short)
+		if whole.MatchString(text) {
+			return beyond(text)
 		}
 	}
 	return ""
