@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/sbxrun/sbxrun/pkg/sandbox"
 	"github.com/sbxrun/sbxrun/pkg/sandbox/kubernetes/internal/cluster"
@@ -137,6 +138,9 @@ func blueprint(ctx context.Context, c *cluster.Cluster, from Source) (sandbox.Cl
 
 func read(ctx context.Context, c *cluster.Cluster, resource, name string, into any) error {
 	body, err := c.Get(ctx, fmt.Sprintf("/apis/extensions.agents.x-k8s.io/v1beta1/namespaces/%s/%s/%s", c.Namespace, resource, name))
+	if apierrors.IsNotFound(err) { // which a raw answer does not put into words
+		return fmt.Errorf("there is no %q of %s in namespace %q", name, resource, c.Namespace)
+	}
 	if err != nil {
 		return err
 	}
