@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -21,22 +20,22 @@ func TestKeeperLeavesNobody(t *testing.T) {
 	inShells(t, func(t *testing.T, sh string) {
 		s := shell.New(shell.Options{ID: "keeper", Transport: newPod(t, sh)})
 		// What counts may have a keeper itself where the machine is busy: the least says how many there are without.
-		least := func(until int) int {
-			n := math.MaxInt
+		least := func(until int) (n int, which string) {
+			n = math.MaxInt
 			for range 20 {
-				text := dump(t, s, "grep -l '^State:.[^Z]' /proc/[0-9]*/status 2>/dev/null | wc -l")
-				now, err := strconv.Atoi(strings.TrimSpace(text))
-				if err != nil {
-					t.Fatal(err)
+				text := dump(t, s, "for f in $(grep -l '^State:.[^Z]' /proc/[0-9]*/status 2>/dev/null); do p=${f%/status}; "+
+					"echo ${p#/proc/} $(cat $p/wchan) $(tr '\\0\\n' '  ' <$p/cmdline | tail -c 150); done 2>/dev/null")
+				if now := strings.Count(text, "\n"); now < n {
+					n, which = now, text
 				}
-				if n = min(n, now); n <= until {
+				if n <= until {
 					break
 				}
 				time.Sleep(100 * time.Millisecond)
 			}
-			return n
+			return n, which
 		}
-		before := least(0)
+		before, _ := least(0)
 		for _, script := range []string{"head -c 1", "sleep 0.5; exit 3", "sleep 100", "head -c 100000 /dev/zero; sleep 100"} {
 			stdin, end := io.Pipe() // that has no end
 			go func() { _, _ = end.Write([]byte("word\n")) }()
@@ -48,8 +47,8 @@ func TestKeeperLeavesNobody(t *testing.T) {
 			}
 			_ = end.Close()
 		}
-		if after := least(before); after > before {
-			t.Errorf("%d processes before, %d afterwards", before, after)
+		if after, which := least(before); after > before {
+			t.Errorf("%d processes before, %d afterwards:\n%s", before, after, which)
 		}
 	})
 }
