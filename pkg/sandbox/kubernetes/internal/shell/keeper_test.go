@@ -20,9 +20,9 @@ func TestKeeperLeavesNobody(t *testing.T) {
 	inShells(t, func(t *testing.T, sh string) {
 		s := shell.New(shell.Options{ID: "keeper", Transport: newPod(t, sh)})
 		// What counts may have a keeper itself where the machine is busy: the least says how many there are without.
-		least := func(until int) (n int, which string) {
+		least := func(until, tries int) (n int, which string) {
 			n = math.MaxInt
-			for range 20 {
+			for range tries {
 				text := dump(t, s, "for f in $(grep -l '^State:.[^Z]' /proc/[0-9]*/status 2>/dev/null); do p=${f%/status}; "+
 					"echo ${p#/proc/} $(cat $p/wchan) $(tr '\\0\\n' '  ' <$p/cmdline | tail -c 150); done 2>/dev/null")
 				if now := strings.Count(text, "\n"); now < n {
@@ -35,7 +35,7 @@ func TestKeeperLeavesNobody(t *testing.T) {
 			}
 			return n, which
 		}
-		before, _ := least(0)
+		before, _ := least(0, 20)
 		for _, script := range []string{"head -c 1", "sleep 0.5; exit 3", "sleep 100", "head -c 100000 /dev/zero; sleep 100"} {
 			stdin, end := io.Pipe() // that has no end
 			go func() { _, _ = end.Write([]byte("word\n")) }()
@@ -47,7 +47,8 @@ func TestKeeperLeavesNobody(t *testing.T) {
 			}
 			_ = end.Close()
 		}
-		if after, which := least(before); after > before {
+		// The seconds that a kill or a drain may take at most, on a machine that is busy with others.
+		if after, which := least(before, 100); after > before {
 			t.Errorf("%d processes before, %d afterwards:\n%s", before, after, which)
 		}
 	})
