@@ -10,6 +10,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/sbxrun/sbxrun/internal/expr"
@@ -35,6 +36,9 @@ type Outcome struct {
 	Stdout, Stderr Source
 	// Fetch gets files for expect.files and file(); nil where the recipe's step uses neither.
 	Fetch Fetch
+	// Golden says whether the file beside the recipe to which a golden file's name comes may be used, by who has a say in the
+	// name; nil: any.
+	Golden func(name *expr.Template, path string) error
 	// Mask has the secrets that are masked in the outcome. They are masked in all that it is compared with too, so that
 	// what is equal stays so, and no finding, which cuts, quotes and aligns texts, has a secret.
 	Mask *mask.Mask
@@ -57,7 +61,7 @@ type Report struct {
 // outcome itself, which Step adds. With update, a golden file that differs counts as holding where all else holds.
 // An error is the context's, Fetch's, or that of an output that cannot be read; it says nothing about the step.
 func Step(ctx context.Context, step *recipe.Step, dir string, out Outcome, env expr.Env, update bool) (Report, error) {
-	c := &checker{ctx: ctx, dir: dir, update: update, mask: out.Mask, base: env}
+	c := &checker{ctx: ctx, dir: dir, update: update, mask: out.Mask, base: env, mayUse: out.Golden}
 	if get := out.Fetch; get != nil {
 		// An expression's file() that meets a lost sandbox says nothing about the code under test.
 		out.Fetch = func(ctx context.Context, paths []string) (map[string]Fetched, error) {
@@ -93,6 +97,7 @@ type checker struct {
 	base   expr.Env // what the recipe's values see: exact, for paths
 	env    expr.Env // what conditions see
 	update bool
+	mayUse func(name *expr.Template, path string) error // nil: any golden file
 
 	lost     error // of Fetch
 	reason   event.Reason
@@ -136,11 +141,24 @@ func (c *checker) step(step *recipe.Step, out Outcome) error {
 	return context.Cause(c.ctx)
 }
 
-// found notes an expectation that does not hold.
+// found notes an expectation that does not hold. Names, patterns and paths in its texts may be the output of a step.
 func (c *checker) found(pos recipe.Pos, expect, diff, format string, args ...any) {
 	c.findings = append(c.findings, event.Finding{
-		Expect: expect, Message: fmt.Sprintf(format, args...), Diff: diff, Line: pos.Line,
+		Expect: cut(expect, maxExpect), Message: cut(fmt.Sprintf(format, args...), maxMessage), Diff: diff, Line: pos.Line,
 	})
+}
+
+// Most bytes of a finding's texts: enough for people, and little beside what a line of the event log may have.
+const (
+	maxExpect  = 1 << 10
+	maxMessage = 16 << 10
+)
+
+func cut(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + fmt.Sprintf("... (%d bytes in all)", len(text))
 }
 
 // heavy is the size of a text from which on it waits for one of the places of admit.

@@ -110,6 +110,12 @@ func (c *checker) goldenFile(s *subject, m recipe.Match, name string, norm norma
 		return nil
 	}
 	path := filepath.Join(c.dir, name)
+	if c.mayUse != nil {
+		if err := c.mayUse(m.Text, path); err != nil {
+			c.found(m.Pos, s.name+".golden", "", "the golden file %v", err)
+			return nil
+		}
+	}
 	content, err := openGolden(c.dir, name)
 	switch blame, isUnfit := errors.AsType[unfit](err); {
 	case errors.Is(err, fs.ErrNotExist):

@@ -78,6 +78,9 @@ func (u *Updates) add(dir string, g Update) error {
 		return err
 	}
 	at, refused := resolve(dir, g.path)
+	if refused == nil && slices.ContainsFunc(strings.Split(at.name, "/"), isForeign) {
+		refused = errors.New("what lies there is no golden file's: another program reads it")
+	}
 	if refused == nil && slices.Contains(u.recipes, filepath.Join(at.root, at.name)) {
 		refused = errors.New("it is a recipe of this run")
 	}
@@ -103,6 +106,11 @@ func (u *Updates) add(dir string, g Update) error {
 		return os.Remove(spooled)
 	}
 	return nil
+}
+
+// isForeign says whether a name is one whose content git, or sbxrun itself, carries out.
+func isForeign(name string) bool {
+	return strings.EqualFold(name, ".git") || name == ".sbxrun" || name == ".sbxrun.yaml"
 }
 
 // shown is a path as people write it: from the working directory if it lies below that.

@@ -1,9 +1,13 @@
 package executor
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
+	"syscall"
+
+	"github.com/bmatcuk/doublestar/v4"
 
 	"github.com/sbxrun/sbxrun/internal/expr"
 	"github.com/sbxrun/sbxrun/pkg/recipe"
@@ -62,6 +66,48 @@ func (b bounds) check(name, full string) error {
 		return unfit("%q, which a step chose, leads out of the folder %s", name, b.folder)
 	}
 	return fmt.Errorf("%q, which a row of data chose, leads out of the folder %s: name the folder in the recipe, before the expression", name, b.folder)
+}
+
+// blame makes of an error one of the code under test where a step had a say in the path t and the path is what is wrong: what
+// that code causes is never an error of the infrastructure, which is not scored.
+func (o origins) blame(t *expr.Template, err error) error {
+	if err == nil || t == nil || !isOfPath(err) {
+		return err
+	}
+	if _, steps := o.of(t); !steps {
+		return err
+	}
+	return unfit("%v", err)
+}
+
+// isOfPath says whether an error of reading a file beside the recipe is due to what its path is.
+func isOfPath(err error) bool {
+	if errors.Is(err, errNoFile) || errors.Is(err, doublestar.ErrBadPattern) {
+		return true
+	}
+	if _, ok := errors.AsType[*missingError](err); ok {
+		return true
+	}
+	errno, _ := errors.AsType[syscall.Errno](err)
+	switch errno {
+	case syscall.ENOENT, syscall.ENOTDIR, syscall.EISDIR, syscall.ENAMETOOLONG, syscall.ELOOP, syscall.EACCES, syscall.EPERM, syscall.EINVAL, syscall.ENXIO:
+		return true
+	}
+	return false
+}
+
+// mayBeGolden says whether the file at full may be a golden file, by who has a say in its name. With --update it is written: no
+// step then chooses among the recipe's own files.
+func (o origins) mayBeGolden(t *expr.Template, full string, update bool) error {
+	b := o.bounds(t)
+	name, err := filepath.Rel(o.recipe.Dir, full)
+	if err != nil {
+		return err
+	}
+	if b.steps && update && b.folder == filepath.Clean(o.recipe.Dir) {
+		return fmt.Errorf("%q has a name that a step chose: name its folder in the recipe, before the expression", name)
+	}
+	return b.check(name, full)
 }
 
 func inside(folder, full string) bool {

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/sbxrun/sbxrun/internal/check"
@@ -158,6 +159,15 @@ func (f *fetcher) stream(ctx context.Context, list []string, want places, got ma
 func climbs(p string) error {
 	if p := path.Clean(p); p == ".." || strings.HasPrefix(p, "../") {
 		return unfit("%q leaves the workspace: use a path in it, or an absolute path", p)
+	}
+	return nil
+}
+
+// tooLong refuses a path that no file can have, nor a part of it.
+func tooLong(p string) error {
+	const most, part = 4095, 255 // PATH_MAX without its NUL, and NAME_MAX
+	if len(p) > most || slices.ContainsFunc(strings.Split(p, "/"), func(name string) bool { return len(name) > part }) {
+		return unfit("a path of %d bytes, or a name in it, is longer than there can be: %q", len(p), p[:min(len(p), 100)])
 	}
 	return nil
 }

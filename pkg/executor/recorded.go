@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/sbxrun/sbxrun/internal/mask"
@@ -18,9 +19,35 @@ func recorded(m *mask.Mask, v any) any {
 	if text, ok := v.(string); ok {
 		return cut(text)
 	}
-	if weight(v, maxRecorded) > 0 {
+	if !deep(v, maxDepth) && weight(v, maxRecorded) > 0 {
 		return v
 	}
+	return asText(v)
+}
+
+// maxDepth is how deep lists and maps lie in each other in what an event carries. Readers of JSON have limits of their own,
+// some of a few hundred, and what one of them cannot read loses its whole file.
+const maxDepth = 100
+
+// deep says whether v has more levels than that.
+func deep(v any, levels int) bool {
+	switch v := v.(type) {
+	case []any:
+		return levels == 0 || slices.ContainsFunc(v, func(e any) bool { return deep(e, levels-1) })
+	case map[string]any:
+		if levels == 0 {
+			return true
+		}
+		for _, e := range v {
+			if deep(e, levels-1) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func asText(v any) string {
 	text, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Sprintf("(cannot be shown: %v)", err)
@@ -28,6 +55,7 @@ func recorded(m *mask.Mask, v any) any {
 	return cut(string(text))
 }
 
+// cut bounds a text that an event carries, and that what a step printed may be in.
 func cut(text string) string {
 	if len(text) <= maxRecorded {
 		return text
@@ -111,10 +139,21 @@ func isPlain(v any) bool {
 	return false
 }
 
-// fields is plain for a case's fields.
+// fields is plain for a case's fields; what is too deep is text.
 func fields(m map[string]any) map[string]any {
 	if len(m) == 0 {
 		return nil
 	}
-	return plain(m).(map[string]any)
+	m = plain(m).(map[string]any)
+	if !deep(m, 1+maxDepth) {
+		return m
+	}
+	c := make(map[string]any, len(m))
+	for k, e := range m {
+		if deep(e, maxDepth) {
+			e = asText(e)
+		}
+		c[k] = e
+	}
+	return c
 }

@@ -2,6 +2,7 @@ package executor
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -37,7 +38,7 @@ var errNoFile = errors.New("there is no such file beside the recipe")
 func (g *gather) add(f recipe.File) error {
 	dst, err := pathText(f.Dst, g.names)
 	if err == nil {
-		err = climbs(dst)
+		err = cmp.Or(climbs(dst), tooLong(dst))
 	}
 	if err != nil {
 		return fmt.Errorf("dst: %w", err)

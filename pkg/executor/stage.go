@@ -69,7 +69,7 @@ func (f *recipeFiles) gather(files []recipe.File, names func() expr.Env, envs ..
 	g := gather{origins: origins{f.recipe, envs}, exposed: f.exposed, names: names, now: f.begun}
 	for _, file := range files {
 		if err := g.add(file); err != nil {
-			return nil, fmt.Errorf("line %d: %w", file.Pos.Line, err)
+			return nil, g.origins.blame(file.Src, fmt.Errorf("line %d: %w", file.Pos.Line, err))
 		}
 	}
 	parts := g.to.tars()

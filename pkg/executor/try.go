@@ -159,21 +159,23 @@ func (t *try) openStdin() (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if name == "" {
-		return nil, &missingError{errors.New("it is empty")}
-	}
 	r := t.a.run.layout.recipe
+	by := origins{r, t.envs()}
+	missing := func(err error) (*os.File, error) { return nil, by.blame(t.s.StdinFile, &missingError{err}) }
+	if name == "" {
+		return missing(errors.New("it is empty"))
+	}
 	full := beside(r.Dir, name)
-	if err := (origins{r, t.envs()}).bounds(t.s.StdinFile).check(name, full); err != nil {
-		return nil, &missingError{err}
+	if err := by.bounds(t.s.StdinFile).check(name, full); err != nil {
+		return missing(err)
 	}
 	f, err := openExposed(t.a.run.opts.Exposed, full)
 	if err != nil {
-		return nil, &missingError{err}
+		return missing(err)
 	}
 	if info, err := f.Stat(); err != nil || info.IsDir() {
 		f.Close()
-		return nil, &missingError{cmp.Or(err, fmt.Errorf("%s is a folder", name))}
+		return missing(cmp.Or(err, fmt.Errorf("%s is a folder", name)))
 	}
 	return f, nil
 }
@@ -260,7 +262,11 @@ func (t *try) check(out *check.Outcome) outcome {
 	ctx, cancel := t.patience()
 	defer cancel()
 	out.Fetch = t.fetcher().fetch
-	report, err := check.Step(ctx, t.s.Step, t.a.run.layout.recipe.Dir, *out, t.env.names(), t.a.run.opts.Update != nil)
+	update := t.a.run.opts.Update != nil
+	out.Golden = func(name *expr.Template, full string) error {
+		return origins{t.a.run.layout.recipe, t.envs()}.mayBeGolden(name, full, update)
+	}
+	report, err := check.Step(ctx, t.s.Step, t.a.run.layout.recipe.Dir, *out, t.env.names(), update)
 	if err == nil {
 		err = t.fetch.err
 	}
