@@ -119,6 +119,20 @@ func TestHostileArtifacts(t *testing.T) {
 	}
 }
 
+// A link is judged as it is written: a secret in its target may have had more folders than what stands in its place.
+func TestMaskedLinkOut(t *testing.T) {
+	b := newBench(t)
+	b.secrets = map[string]string{"S": "ab/cd/ef/gh"}
+	packed := tarOf(t, tar.Header{Name: "l", Typeflag: tar.TypeSymlink, Linkname: "ab/cd/ef/gh/../../../../x"}, tar.Header{Name: "a"})
+	b.wrap = func(p sandbox.Provider) sandbox.Provider {
+		return hostile{p, func() io.Reader { return bytes.NewReader(packed) }}
+	}
+	s := b.run("secrets: [S]\nsteps: [{name: s, run: 'true'}]\ncollect: [{src: '**'}]").sample()
+	if outcome(s) != "failed/artifact" || !strings.Contains(s.Message, "link out") {
+		t.Errorf("%s: %s", outcome(s), s.Message)
+	}
+}
+
 // zeros is an endless file in a tar: what a sparse one looks like.
 func zeros(size int64) io.Reader {
 	var head bytes.Buffer

@@ -132,13 +132,14 @@ func (x *extraction) links() error {
 	}
 	made := x.linked[:0:0]
 	for _, l := range x.linked {
+		l.target = x.mask.Text(l.target) // which is judged as it is written: with less in it, it leads elsewhere
 		if path.IsAbs(l.target) || !filepath.IsLocal(filepath.Join(path.Dir(l.disk), l.target)) {
 			x.refuse("%q is a symbolic link out, to %q", l.name, l.target)
 			continue
 		}
 		err := x.mkdir(path.Dir(l.disk))
 		if err == nil {
-			err = x.root.Symlink(x.mask.Text(l.target), l.disk)
+			err = x.root.Symlink(l.target, l.disk)
 		}
 		if errors.Is(err, fs.ErrExist) {
 			x.refuse("%q comes twice", l.name)
