@@ -70,8 +70,10 @@ const (
 // Detect finds the runtime. The error is a *sandbox.Error that names what was asked and how each answered, or ctx's cause.
 // A way to sandboxes that does not work is an error even where pods/exec would: the user asked for that way.
 func Detect(ctx context.Context, o Options) (Found, error) {
-	if err := o.Connector.Ready(ctx); err != nil {
-		return Found{}, o.noWay(ctx, err)
+	if o.Only != Sandboxd { // which is not reached through the router, and needs no right to look for it
+		if err := o.Connector.Ready(ctx); err != nil {
+			return Found{}, o.noWay(ctx, err)
+		}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -266,6 +266,20 @@ func TestOnly(t *testing.T) {
 	}
 }
 
+// sandboxd is not reached by the router, whose way may not work, or not be allowed.
+func TestSandboxdWithoutWay(t *testing.T) {
+	p := &pod{ready: errors.New("may not list endpointslices"), ports: map[int]string{9090: daemon(t)}}
+	o := Options{Connector: p, Target: connect.Target{Pod: "p"}, Paths: new(sandboxd.Paths), Exec: p, Patience: time.Second}
+	o.Only = Sandboxd
+	if found, err := Detect(t.Context(), o); err != nil || found.Runtime != Sandboxd {
+		t.Errorf("%v, %v", found, err)
+	}
+	o.Only = Python
+	if found, err := Detect(t.Context(), o); err == nil || !strings.Contains(err.Error(), "the way to sandboxes that the flags choose does not work") {
+		t.Errorf("%v, %v", found, err)
+	}
+}
+
 // A way that swallows requests is an error, and no reason to go by pods/exec, which the user did not ask for.
 func TestSilentWay(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
