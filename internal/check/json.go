@@ -10,8 +10,9 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
-	"strings"
+	"unicode/utf8"
 
+	"github.com/sbxrun/sbxrun/internal/expr"
 	"github.com/sbxrun/sbxrun/internal/mask"
 	"github.com/sbxrun/sbxrun/pkg/recipe"
 )
@@ -60,27 +61,38 @@ func (c *checker) json(s *subject, t *recipe.Text, norm normalizer) error {
 		return fmt.Errorf("read %s: %w", s.what, err)
 	}
 	got, err := decodeJSON(b)
+	if blame, ok := errors.AsType[unfit](err); ok {
+		found("", "%s cannot be read as JSON: %v; %s", s.what, blame, c.came(s.src))
+		return nil
+	}
 	if err != nil {
 		found("", "%s is not JSON: %v; %s", s.what, err, c.came(s.src))
 		return nil
 	}
 	got = mask.Value(c.mask, got) // in the texts there may be what was written with escapes
 	got = normalizeTexts(got, norm)
-	if at, difference := differJSON("", want, got); difference != "" {
+	if at, difference := differJSON(want, got); difference != "" {
 		if at == "" {
 			at = "the value"
 		}
+		at = shorten(at)
 		found(diffJSON(want, got), "%s is not the expected JSON: %s: %s", s.what, at, difference)
 	}
 	return nil
 }
 
-// decodeJSON reads exactly one JSON value. Numbers are json.Number in one form: 1, 1.0 and 1e0 are "1".
+// The limits of a JSON value. The memory is what json() in an expression may take.
+const (
+	jsonDepth  = 500
+	jsonMemory = 256 << 20
+)
+
+// decodeJSON reads exactly one JSON value. Numbers are json.Number in one form: 1, 1.0 and 1e0 are "1". The error is
+// unfit where the value is beyond the limits; it is not decoded then.
 func decodeJSON(b []byte) (any, error) {
 	d := json.NewDecoder(bytes.NewReader(b))
-	d.UseNumber()
-	var v any
-	if err := d.Decode(&v); err != nil {
+	var raw json.RawMessage
+	if err := d.Decode(&raw); err != nil {
 		if errors.Is(err, io.EOF) {
 			return nil, errors.New("there is no value")
 		}
@@ -89,6 +101,18 @@ func decodeJSON(b []byte) (any, error) {
 	end := d.InputOffset()
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("more follows the first value, in line %d", lineOf(b, end+int64(spaceLen(b[end:]))))
+	}
+	switch depth, memory := expr.JSONSize([]byte(raw)); {
+	case depth > jsonDepth:
+		return nil, unfit{fmt.Errorf("it is nested deeper than %d levels", jsonDepth)}
+	case memory > jsonMemory:
+		return nil, unfit{fmt.Errorf("it needs more than %s of memory", size(jsonMemory))}
+	}
+	d = json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil {
+		return nil, err
 	}
 	return canonical(v), nil
 }
@@ -169,7 +193,7 @@ func normalizeTexts(v any, norm normalizer) any {
 }
 
 // differJSON returns where two values first differ, in the order of a list and of sorted keys, and how; or "", "".
-func differJSON(path string, want, got any) (at, difference string) {
+func differJSON(want, got any) (at, difference string) {
 	switch w := want.(type) {
 	case map[string]any:
 		g, ok := got.(map[string]any)
@@ -177,17 +201,16 @@ func differJSON(path string, want, got any) (at, difference string) {
 			break
 		}
 		for _, k := range sortedKeys(w, g) {
-			below := path + key(k)
 			wv, wanted := w[k]
 			gv, came := g[k]
 			switch {
 			case !came:
-				return below, "want " + inJSON(wv) + ", got no such key"
+				return key(k), "want " + inJSON(wv) + ", got no such key"
 			case !wanted:
-				return below, "want no such key, got " + inJSON(gv)
+				return key(k), "want no such key, got " + inJSON(gv)
 			}
-			if at, difference := differJSON(below, wv, gv); difference != "" {
-				return at, difference
+			if at, difference := differJSON(wv, gv); difference != "" {
+				return key(k) + at, difference
 			}
 		}
 		return "", ""
@@ -197,12 +220,12 @@ func differJSON(path string, want, got any) (at, difference string) {
 			break
 		}
 		for i := range min(len(w), len(g)) {
-			if at, difference := differJSON(fmt.Sprintf("%s[%d]", path, i), w[i], g[i]); difference != "" {
-				return at, difference
+			if at, difference := differJSON(w[i], g[i]); difference != "" {
+				return fmt.Sprintf("[%d]%s", i, at), difference
 			}
 		}
 		if len(w) != len(g) {
-			return path, fmt.Sprintf("want %d elements, got %d", len(w), len(g))
+			return "", fmt.Sprintf("want %d elements, got %d", len(w), len(g))
 		}
 		return "", ""
 	default:
@@ -218,9 +241,9 @@ func differJSON(path string, want, got any) (at, difference string) {
 	}
 	wantKind, gotKind := kind(want), kind(got)
 	if wantKind == gotKind {
-		return path, "want " + inJSON(want) + ", got " + inJSON(got)
+		return "", "want " + inJSON(want) + ", got " + inJSON(got)
 	}
-	return path, fmt.Sprintf("want %s (%s), got %s (%s)", inJSON(want), wantKind, inJSON(got), gotKind)
+	return "", fmt.Sprintf("want %s (%s), got %s (%s)", inJSON(want), wantKind, inJSON(got), gotKind)
 }
 
 func sortedKeys(a, b map[string]any) []string {
@@ -239,7 +262,11 @@ func sortedKeys(a, b map[string]any) []string {
 
 var plainKey = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]*$`)
 
+// key is a key as a part of a path, cut where it is long.
 func key(k string) string {
+	if len(k) > briefBytes {
+		return "[" + brief([]byte(k[:briefBytes+1])) + "]"
+	}
 	if plainKey.MatchString(k) {
 		return "." + k
 	}
@@ -265,27 +292,120 @@ func kind(v any) string {
 
 // inJSON writes v on one line, cut where it is long.
 func inJSON(v any) string {
-	text := strings.TrimSuffix(encodeJSON(v, ""), "\n")
+	text := encodeJSON(v, "", briefBytes)
 	if len(text) > briefBytes {
-		return visible(string(cutRune([]byte(text[:briefBytes])))) + "..."
+		return visible(string(cutRune(text[:briefBytes]))) + "..."
 	}
-	return visible(text)
-}
-
-func encodeJSON(v any, indent string) string {
-	var b strings.Builder
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", indent)
-	_ = e.Encode(v) // decoded JSON can be encoded
-	return b.String()
+	return visible(string(text))
 }
 
 // diffJSON compares both values written alike, or returns "" where they are large: the message tells the place.
 func diffJSON(want, got any) string {
-	w, g := encodeJSON(want, "  "), encodeJSON(got, "  ")
+	w, g := encodeJSON(want, "  ", diffWhole), encodeJSON(got, "  ", diffWhole)
 	if max(len(w), len(g)) > diffWhole {
 		return ""
 	}
-	return unified([]byte(w), []byte(g))
+	return unified(append(w, '\n'), append(g, '\n'))
+}
+
+// encodeJSON writes v, which decodeJSON returned, as encoding/json does, in lines where there is an indent. It stops
+// soon after most bytes.
+func encodeJSON(v any, indent string, most int) []byte {
+	e := encoder{indent: indent, most: most}
+	e.scalars = json.NewEncoder(&e.out)
+	e.scalars.SetEscapeHTML(false)
+	e.value(v, 0)
+	return e.out.Bytes()
+}
+
+type encoder struct {
+	out     bytes.Buffer
+	scalars *json.Encoder // to out
+	indent  string
+	most    int
+}
+
+func (e *encoder) full() bool { return e.out.Len() > e.most }
+
+func (e *encoder) value(v any, level int) {
+	if e.full() {
+		return
+	}
+	switch v := v.(type) {
+	case []any:
+		e.out.WriteByte('[')
+		for i, element := range v {
+			if e.full() {
+				return
+			}
+			e.separate(i, level+1)
+			e.value(element, level+1)
+		}
+		e.end(']', len(v), level)
+	case map[string]any:
+		e.out.WriteByte('{')
+		for i, k := range sortedKeys(v, nil) {
+			if e.full() {
+				return
+			}
+			e.separate(i, level+1)
+			e.text(k)
+			e.out.WriteByte(':')
+			if e.indent != "" {
+				e.out.WriteByte(' ')
+			}
+			e.value(v[k], level+1)
+		}
+		e.end('}', len(v), level)
+	case json.Number: // maybe of any length
+		e.out.WriteString(e.cut(string(v)))
+	case string:
+		e.text(v)
+	default:
+		e.scalar(v)
+	}
+}
+
+// separate begins element i of a list or an object.
+func (e *encoder) separate(i, level int) {
+	if i > 0 {
+		e.out.WriteByte(',')
+	}
+	e.line(level)
+}
+
+// end ends a list or an object of n elements.
+func (e *encoder) end(with byte, n, level int) {
+	if e.full() {
+		return
+	}
+	if n > 0 {
+		e.line(level)
+	}
+	e.out.WriteByte(with)
+}
+
+func (e *encoder) line(level int) {
+	if e.indent == "" {
+		return
+	}
+	e.out.WriteByte('\n')
+	for range level {
+		e.out.WriteString(e.indent)
+	}
+}
+
+func (e *encoder) text(s string) { e.scalar(e.cut(s)) }
+
+func (e *encoder) scalar(v any) {
+	_ = e.scalars.Encode(v) // what is not in decoded JSON is not here
+	e.out.Truncate(e.out.Len() - 1)
+}
+
+// cut returns of s what is needed to fill e; a character that is cut is beyond that.
+func (e *encoder) cut(s string) string {
+	if room := max(0, e.most-e.out.Len()); len(s)-utf8.UTFMax > room {
+		return s[:room+utf8.UTFMax]
+	}
+	return s
 }

@@ -1,6 +1,10 @@
 package check
 
 import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -90,5 +94,76 @@ func TestJSONDeep(t *testing.T) {
 	r := step(t, recipe.Expect{Stdout: text}, Outcome{Stdout: Bytes([]byte(strings.Repeat("[", 1<<20)))})
 	if !strings.Contains(messages(r), "exceeded max depth") {
 		t.Error(messages(r))
+	}
+}
+
+// JSON that is small as text and large in memory, or in lines, is refused or shown without that memory.
+func TestJSONLarge(t *testing.T) {
+	deep := func(levels, elements int) string {
+		return strings.Repeat("[", levels) + strings.Repeat("0,", elements) + "0" + strings.Repeat("]", levels)
+	}
+	long := strings.Repeat("long ", 1<<20)
+	tests := []struct {
+		name      string
+		want      any
+		got, text string // what the message has
+		most      uint64 // MiB allocated
+	}{
+		{"deep", 1, deep(9990, 20000), "stdout cannot be read as JSON: it is nested deeper than 500 levels; it is ", 2},
+		{"a little too deep", 1, deep(501, 0), "stdout cannot be read as JSON: it is nested deeper than 500 levels", 1},
+		{"deep enough", 1, deep(500, 20000), "stdout is not the expected JSON: the value: want 1 (a number), got [[[[", 8},
+		{"many objects", 1, "[" + strings.Repeat(`{"a":1},`, 1<<20) + "0]", "stdout cannot be read as JSON: it needs more than 256 MiB of memory", 64},
+		{"not JSON after all", 1, deep(501, 0) + "]", "stdout is not JSON: more follows the first value, in line 1", 1},
+		{"text is no structure", 1, `"` + strings.Repeat(`[{\"`, 1<<20) + `"`, `the value: want 1 (a number), got "[{\"[{\"`, 64},
+		{"a long text", []any{"x"}, `["` + long + `"]`, `[0]: want "x", got "long long `, 64},
+		{"a long number", []any{1}, `[` + strings.Repeat("7", 1<<20) + `]`, `[0]: want 1, got 7777`, 16},
+		{"a long key", map[string]any{}, `{"` + long + `": 1}`, `["long long `, 64},
+		{"a long path", map[string]any{long: make([]any, 5000)}, `{"` + long + `": [` + strings.Repeat("null,", 4999) + "1]}", `long "...][4999]: want null (null), got 1 (a number)`, 128},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			text := &recipe.Text{JSON: expr.LiteralValue(tt.want), JSONPos: at}
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			r := step(t, recipe.Expect{Stdout: text}, Outcome{Stdout: Bytes([]byte(tt.got))})
+			runtime.ReadMemStats(&after)
+			if m := messages(r); !strings.Contains(m, tt.text) || len(m) > 1000 {
+				t.Errorf("got %.1000s\nwant %s", m, tt.text)
+			}
+			if made := (after.TotalAlloc - before.TotalAlloc) >> 20; made > tt.most {
+				t.Errorf("%d MiB were allocated", made)
+			}
+		})
+	}
+}
+
+// encodeJSON writes what encoding/json does, up to where it stops.
+func TestEncodeJSON(t *testing.T) {
+	for _, text := range []string{
+		"null", "true", "-1.5e+300", `"<é\u2028\ud800\n>"`, "[]", "{}", "[[],{},[[]]]", `{"b": [1, "x", null], "a": {"é\"": {}, "": false}}`,
+	} {
+		v, err := decodeJSON([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, indent := range []string{"", "  "} {
+			var b bytes.Buffer
+			e := json.NewEncoder(&b)
+			e.SetEscapeHTML(false)
+			e.SetIndent("", indent)
+			if err := e.Encode(v); err != nil {
+				t.Fatal(err)
+			}
+			want := strings.TrimSuffix(b.String(), "\n")
+			if d := cmp.Diff(want, string(encodeJSON(v, indent, math.MaxInt))); d != "" {
+				t.Error(d)
+			}
+			for most := range len(want) {
+				got := string(encodeJSON(v, indent, most))
+				if len(got) <= most || got[:most] != want[:most] {
+					t.Errorf("up to %d of %q it is %q", most, want, got)
+				}
+			}
+		}
 	}
 }

@@ -2,10 +2,13 @@ package check
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"regexp"
+	"regexp/syntax"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/charmbracelet/x/ansi"
 
@@ -15,21 +18,35 @@ import (
 )
 
 // normalizer applies the changes of a normalize list, in order; the empty one changes nothing.
-type normalizer []func([]byte) []byte
+type normalizer struct {
+	changes []func(context.Context, []byte) ([]byte, error)
+	ctx     context.Context // of apply; nil: none
+	failed  *error          // where apply keeps its first error, if not nil
+}
+
+func (n *normalizer) add(change func([]byte) []byte) {
+	n.changes = append(n.changes, func(_ context.Context, b []byte) ([]byte, error) { return change(b), nil })
+}
+
+// within returns n whose apply ends with ctx and keeps its first error in failed.
+func (n normalizer) within(ctx context.Context, failed *error) normalizer {
+	n.ctx, n.failed = ctx, failed
+	return n
+}
 
 func newNormalizer(changes []recipe.Normalize, env expr.Env, secrets *mask.Mask) (normalizer, error) {
 	var n normalizer
 	for _, ch := range changes {
 		bad := func(err error) (normalizer, error) {
-			return nil, unfit{fmt.Errorf("normalize in line %d: %w", ch.Pos.Line, err)}
+			return normalizer{}, unfit{fmt.Errorf("normalize in line %d: %w", ch.Pos.Line, err)}
 		}
 		switch ch.Kind {
 		case "trim":
-			n = append(n, bytes.TrimSpace)
+			n.add(bytes.TrimSpace)
 		case "crlf":
-			n = append(n, unixLines)
+			n.add(unixLines)
 		case "ansi":
-			n = append(n, stripANSI)
+			n.add(stripANSI)
 		case "replace":
 			replace, err := ch.Replace.Text(env)
 			if err != nil {
@@ -48,13 +65,17 @@ func newNormalizer(changes []recipe.Normalize, env expr.Env, secrets *mask.Mask)
 			if unknown := recipe.UnknownGroups(re, with); len(unknown) > 0 {
 				return bad(errors.New(unknown[0].String()))
 			}
-			n = append(n, func(b []byte) []byte { return re.ReplaceAll(b, []byte(with)) })
+			r, err := newReplacer(re, with)
+			if err != nil {
+				return bad(err)
+			}
+			n.changes = append(n.changes, r.replace)
 		default:
 			return bad(fmt.Errorf("%q is none of trim, ansi, crlf and replace", ch.Kind))
 		}
 	}
-	if len(n) > 0 && secrets != nil {
-		n = append(n, secrets.Bytes) // one may have been in pieces
+	if len(n.changes) > 0 && secrets != nil {
+		n.add(secrets.Bytes) // one may have been in pieces
 	}
 	return n, nil
 }
@@ -68,11 +89,123 @@ func pattern(secrets *mask.Mask, source string) string {
 	return strings.ReplaceAll(masked, mask.Text, regexp.QuoteMeta(mask.Text))
 }
 
+// run returns b with the changes applied. The error is the context's, or unfit.
+func (n normalizer) run(ctx context.Context, b []byte) ([]byte, error) {
+	for _, change := range n.changes {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		var err error
+		if b, err = change(ctx, b); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
+// apply is run within what within said. After an error it returns nothing.
 func (n normalizer) apply(b []byte) []byte {
-	for _, change := range n {
-		b = change(b)
+	ctx := n.ctx
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	if n.failed != nil && *n.failed != nil {
+		return nil
+	}
+	b, err := n.run(ctx, b)
+	if n.failed != nil {
+		*n.failed = err
 	}
 	return b
+}
+
+// replacer is regexp.ReplaceAll that ends with a context, and where the result is beyond MaxText.
+type replacer struct {
+	re, after *regexp.Regexp // after searches from the character before the place where a match may begin
+	prefix    []byte         // how every match begins
+	with      [][]byte       // pieces of the template, at most one group in each
+}
+
+var templatePiece = regexp.MustCompile(`\$\$|\$\{[\pL\p{Nd}_]*\}|\$[\pL\p{Nd}_]+|\$|[^$]+`)
+
+func newReplacer(re *regexp.Regexp, with string) (*replacer, error) {
+	tree, err := syntax.Parse(re.String(), syntax.Perl)
+	if err != nil {
+		return nil, err
+	}
+	// The tree's text, as \Q need not be closed in the source. The lazy skip makes it the leftmost match, and the
+	// character before is what ^ and \b look at.
+	after, err := regexp.Compile(`\A(?s:.)(?s:.)*?(` + tree.String() + `)`)
+	if err != nil {
+		return nil, err
+	}
+	prefix, _ := re.LiteralPrefix()
+	return &replacer{re, after, []byte(prefix), templatePiece.FindAll([]byte(with), -1)}, nil
+}
+
+// next returns the first match that begins at from or after, as FindSubmatchIndex does.
+func (r *replacer) next(ctx context.Context, b []byte, from int) ([]int, error) {
+	if len(r.prefix) > 0 {
+		i := bytes.Index(b[from:], r.prefix)
+		if i < 0 {
+			return nil, nil
+		}
+		from += i
+	}
+	re, base := r.re, 0
+	if from > 0 {
+		_, width := utf8.DecodeLastRune(b[:from])
+		re, base = r.after, from-width
+	}
+	runes := &byteRunes{ctx: ctx, b: b[base:]}
+	m := re.FindReaderSubmatchIndex(runes)
+	if runes.err != nil {
+		return nil, runes.err
+	}
+	if m != nil && from > 0 {
+		m = m[2:]
+	}
+	for i := range m {
+		if m[i] >= 0 {
+			m[i] += base
+		}
+	}
+	return m, nil
+}
+
+// replace does as the loop of regexp.ReplaceAll does.
+func (r *replacer) replace(ctx context.Context, b []byte) ([]byte, error) {
+	var out []byte
+	put := func(piece []byte) { out = append(out, piece...) }
+	last := 0 // end of the last match
+	for from := 0; from <= len(b); {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		m, err := r.next(ctx, b, from)
+		if err != nil {
+			return nil, err
+		}
+		if m == nil {
+			break
+		}
+		put(b[last:m[0]])
+		if m[1] > last || m[0] == 0 { // no empty match right after another
+			for _, piece := range r.with {
+				if out = r.re.Expand(out, piece, b, m); len(out) > MaxText {
+					return nil, unfit{fmt.Errorf("with its replacements it is over %s long", size(MaxText))}
+				}
+			}
+		}
+		last = m[1]
+		_, width := utf8.DecodeRune(b[from:])
+		from = max(from+max(width, 1), m[1])
+	}
+	put(b[last:])
+	if len(out) > MaxText && len(out) > len(b) {
+		return nil, unfit{fmt.Errorf("with its replacements it is over %s long", size(MaxText))}
+	}
+	return out, nil
 }
 
 func unixLines(b []byte) []byte { return bytes.ReplaceAll(b, []byte("\r\n"), []byte("\n")) }

@@ -3,10 +3,14 @@ package check
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"regexp"
+	"regexp/syntax"
+	"unicode/utf8"
 )
 
 // chunk is how much of a stream is held at a time.
@@ -42,10 +46,26 @@ func (c *checker) find(src Source, needle []byte) (at int64, line int, err error
 	}
 }
 
-// search returns where the first match of re begins in src, or -1. A short text is searched in memory, which is
-// several times faster; a long one as it is read.
+// brisk is up to which product of a text's length and a pattern's it is searched in memory, which cannot be interrupted.
+const brisk = 1 << 23
+
+// steps is about how many instructions of re a character may take.
+func steps(re *regexp.Regexp) int64 {
+	tree, err := syntax.Parse(re.String(), syntax.Perl)
+	if err != nil {
+		return math.MaxInt32
+	}
+	prog, err := syntax.Compile(tree.Simplify())
+	if err != nil {
+		return math.MaxInt32
+	}
+	return int64(len(prog.Inst))
+}
+
+// search returns where the first match of re begins in src, or -1. What is little work is searched in memory, which is
+// several times faster; else the search is made as src is read, and ends with the context.
 func (c *checker) search(src Source, re *regexp.Regexp) (at int64, err error) {
-	if src.Size() <= heavy {
+	if n := src.Size(); n <= heavy && n*steps(re) <= brisk {
 		b, err := load(c.ctx, src)
 		if err != nil {
 			return -1, err
@@ -60,7 +80,7 @@ func (c *checker) search(src Source, re *regexp.Regexp) (at int64, err error) {
 		return -1, err
 	}
 	defer r.Close()
-	runes := &runeReader{r: bufio.NewReaderSize(r, chunk)}
+	runes := &runeReader{r: bufio.NewReaderSize(r, chunk), ctx: c.ctx}
 	loc := re.FindReaderIndex(runes)
 	if runes.err != nil {
 		return -1, runes.err
@@ -71,18 +91,50 @@ func (c *checker) search(src Source, re *regexp.Regexp) (at int64, err error) {
 	return -1, nil
 }
 
-// runeReader keeps the error that regexp takes for the end of the text.
+// often is how many characters are read between two looks at the context.
+const often = 1 << 8
+
+// runeReader ends with its context, and keeps the error that regexp takes for the end of the text.
 type runeReader struct {
 	r   *bufio.Reader
+	ctx context.Context
+	n   int
 	err error
 }
 
 func (r *runeReader) ReadRune() (rune, int, error) {
+	if r.n++; r.n%often == 0 && r.ctx.Err() != nil {
+		r.err = context.Cause(r.ctx)
+		return 0, 0, r.err
+	}
 	c, n, err := r.r.ReadRune()
 	if err != nil && !errors.Is(err, io.EOF) {
 		r.err = err
 	}
 	return c, n, err
+}
+
+// byteRunes reads b as regexp does, and ends with its context.
+type byteRunes struct {
+	ctx context.Context
+	b   []byte
+	n   int
+	err error
+}
+
+func (r *byteRunes) ReadRune() (rune, int, error) {
+	if r.n++; r.n%often == 0 && r.ctx.Err() != nil {
+		r.err = context.Cause(r.ctx)
+	}
+	if r.err != nil {
+		return 0, 0, r.err
+	}
+	if len(r.b) == 0 {
+		return 0, 0, io.EOF
+	}
+	c, n := utf8.DecodeRune(r.b)
+	r.b = r.b[n:]
+	return c, n, nil
 }
 
 // came says what came instead: the size, and how it begins.

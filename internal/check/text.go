@@ -51,8 +51,11 @@ func (c *checker) text(s *subject, t *recipe.Text) error {
 		}
 		return nil
 	}
+	var failed error // to normalise what is compared with
+	norm = norm.within(c.ctx, &failed)
+	before := len(c.findings)
 	side := func(want string) []byte { return norm.apply(c.mask.Bytes([]byte(want))) }
-	return errors.Join(
+	err = errors.Join(
 		check("equals", t.Equals, func(m recipe.Match, want string) error {
 			return c.equals(s, m, side(want))
 		}),
@@ -67,18 +70,27 @@ func (c *checker) text(s *subject, t *recipe.Text) error {
 		c.json(s, t, norm),
 		check("golden", t.Golden, func(m recipe.Match, want string) error { return c.goldenFile(s, m, want, norm) }),
 	)
+	if blame, ok := errors.AsType[unfit](failed); ok {
+		c.findings = c.findings[:before]
+		c.found(t.Pos, s.name+".normalize", "", "what %s is compared with cannot be normalised: %v", s.what, blame)
+		failed = nil
+	}
+	return cmp.Or(failed, err)
 }
 
 // normalized returns src with norm applied, which takes the whole text unless norm is empty.
 func (c *checker) normalized(src Source, norm normalizer) (Source, error) {
-	if len(norm) == 0 {
+	if len(norm.changes) == 0 {
 		return src, nil
 	}
 	b, err := load(c.ctx, src)
 	if err != nil {
 		return nil, err
 	}
-	return Bytes(norm.apply(b)), nil
+	if b, err = norm.run(c.ctx, b); err != nil {
+		return nil, err
+	}
+	return Bytes(b), nil
 }
 
 // equals compares s with want, but for newlines at the end.

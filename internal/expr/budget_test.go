@@ -26,6 +26,12 @@ func TestBudgets(t *testing.T) {
 		{"lists of lists", `map(1..1000, 1..100000)`},
 		{"list literals", `map(1..1000000, [1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16])`},
 		{"shared text as JSON", `toJSON(map(1..10000, stdout))`},
+		{"deep JSON indented", `len(toJSON(json(repeat("[", 5000) + repeat("0,", 100000) + "0" + repeat("]", 5000)))) > 3`},
+		{"indentation alone", `len(toJSON(json("[" + repeat(repeat("[", 5000) + repeat("]", 5000) + ",", 10) + "0]"))) > 3`},
+		{"deep JSON flattened", `len(flatten(json(repeat("[", 5000) + repeat("0,", 100000) + "0" + repeat("]", 5000)))) > 3`},
+		{"deep JSON's median", `median(json(repeat("[", 5000) + repeat("0,", 100000) + "0" + repeat("]", 5000))) > 3`},
+		{"one list in another", `len(toJSON(reduce(1..20000, [#acc], 1))) > 3`},
+		{"a large map", `json("{" + repeat(repeat("\"\":0,", 1000), 3000) + "\"\":0}")`},
 		{"shared text joined", `join(map(1..10000, stdout), "")`},
 		{"shared text as text", `string(map(1..10000, stdout))`},
 		{"flatten", `flatten(map(1..10000, case.wide))`},
@@ -46,7 +52,7 @@ func TestBudgets(t *testing.T) {
 		{"slices in a loop", `all(1..1000000, stdout[1:] != "")`},
 		{"case in a loop", `all(1..1000000, upper(stdout) != "")`},
 		{"JSON in a loop", `all(1..1000000, json("[" + repeat("[],", 10000) + "1]") != null)`},
-		{"a JSON bomb", `json("[" + repeat("[],", 5000000) + "1]")`},
+		{"a JSON bomb", `json("[" + repeat(repeat("[],", 1000), 5000) + "1]")`},
 		{"deep JSON", `json(repeat("[", 1000000))`},
 		{"lines in a loop", `all(1..1000000, len(lines(stdout)) > 0)`},
 		{"split in a loop", `all(1..1000000, len(split(stdout, "")) > 0)`},
@@ -109,6 +115,9 @@ func TestBudgetsSuffice(t *testing.T) {
 		`len(filter(lines(stdout)[:20000], json(#).score > 0.4)) == 20000`,
 		`sum(map(1..100000, # * 2)) > 0`,
 		`stdout == stdout`,
+		`len(toJSON(map(1..100000, [#, [#, 0.5]]))) > 100000`,
+		`len(flatten([1..1000000, [1..1000000]])) == 2000000`,
+		`len(toJSON(json(repeat("[", 500) + repeat("0,", 10000) + "0" + repeat("]", 500)))) > 10000000`,
 	} {
 		e, err := Compile(source, known.Outcome())
 		if err != nil {

@@ -29,7 +29,7 @@ var functions = map[string]function{
 // numbers as in templates, maps in the order of their keys.
 var replaced = map[string]function{
 	"fromJSON":   {do: parseJSON},
-	"toJSON":     {cost: deepCost(6)},
+	"toJSON":     {cost: deepCost(6, 2)}, // it indents
 	"string":     {do: func(r *run, a []any) (any, error) { return r.text(a[0]) }},
 	"repeat":     {cost: repeatCost},
 	"replace":    {cost: replaceCost},
@@ -40,17 +40,17 @@ var replaced = map[string]function{
 	"values":     {do: mapFunction(func(_ string, v any) any { return v })},
 	"toPairs":    {do: mapFunction(func(k string, v any) any { return []any{k, v} })},
 	"uniq":       {do: uniq},
-	"flatten":    {cost: deepCost(1)},
-	"min":        {cost: deepCost(1)},
-	"max":        {cost: deepCost(1)},
-	"mean":       {cost: deepCost(1)},
-	"median":     {cost: deepCost(4)},
+	"flatten":    {cost: deepCost(1, 32)}, // every level copies what is below
+	"min":        {cost: deepCost(1, 0)},
+	"max":        {cost: deepCost(1, 0)},
+	"mean":       {cost: deepCost(1, 0)},
+	"median":     {cost: deepCost(4, 8)}, // as flatten
 	"sort":       {cost: func(r *run, a []any) error { return r.pay(sortWork(size(a[0]))) }},
-	"concat":     {cost: deepCost(1)},
+	"concat":     {cost: deepCost(1, 0)},
 	"toBase64":   {cost: func(r *run, a []any) error { return r.take(2 * size(a[0])) }},
 	"upper":      {cost: func(r *run, a []any) error { return r.take(2 * size(a[0])) }},
 	"lower":      {cost: func(r *run, a []any) error { return r.take(2 * size(a[0])) }},
-	"fromPairs":  {cost: deepCost(2)},
+	"fromPairs":  {cost: deepCost(2, 0)},
 	"get":        {do: get},
 	"int":        {cost: fitsInt},
 }
@@ -124,11 +124,12 @@ func library(b *builtin.Function) func(*run, []any) (any, error) {
 	}
 }
 
-// deepCost pays for a walk over the arguments, and for as many bytes as their text has, times a factor.
-func deepCost(factor int) func(*run, []any) error {
+// deepCost pays for a walk over the arguments, and for as many bytes as their text has, indented by perLevel, times a
+// factor.
+func deepCost(factor, perLevel int) func(*run, []any) error {
 	return func(r *run, args []any) error {
 		for _, a := range args {
-			n, err := r.deep(a)
+			n, err := r.walk(a, 0, perLevel)
 			if err == nil {
 				err = r.take(product(n, factor))
 			}

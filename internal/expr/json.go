@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"strings"
 )
 
 // parseJSON is json(text): exactly one JSON value. Whole numbers that fit are ints.
@@ -16,16 +15,40 @@ func parseJSON(r *run, a []any) (any, error) {
 	if !ok {
 		return nil, fmt.Errorf("needs text, got %s", describe(a[0]))
 	}
-	if err := r.take(jsonMemory(s)); err != nil {
+	_, memory := JSONSize(s)
+	if err := r.take(memory); err != nil {
 		return nil, err
 	}
 	return DecodeJSON([]byte(s))
 }
 
-// jsonMemory is about what the decoded value takes: an element of a list or map needs much more than its two bytes.
-func jsonMemory(s string) int {
-	elements := strings.Count(s, ",") + strings.Count(s, "[") + 8*strings.Count(s, "{") + 1
-	return len(s) + 40*elements
+// JSONSize returns how many levels of lists and maps there are in JSON text, and about how many bytes the decoded value
+// takes: an element needs much more than its two bytes.
+func JSONSize[T string | []byte](text T) (depth, memory int) {
+	level, units := 0, 1
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '"':
+			for i++; i < len(text) && text[i] != '"'; i++ {
+				if text[i] == '\\' {
+					i++
+				}
+			}
+		case ',':
+			units++
+		case ':':
+			units += 2
+		case '[', '{':
+			if units++; text[i] == '{' {
+				units += 6
+			}
+			level++
+			depth = max(depth, level)
+		case ']', '}':
+			level--
+		}
+	}
+	return depth, len(text) + 40*units
 }
 
 // DecodeJSON decodes exactly one JSON value to what expressions work on. Whole numbers that fit are int (uint64 where

@@ -13,6 +13,7 @@ const (
 	sourceLimit  = 16 << 10  // bytes of one expression
 	nodeLimit    = 5_000     // nodes of one expression
 	callWork     = 60        // one call of an operation
+	depthLimit   = 10_000    // levels of a value that is walked, as encoding/json has it
 )
 
 var workBudget = 2_000_000_000 // a variable for tests, which would take minutes
@@ -20,6 +21,7 @@ var workBudget = 2_000_000_000 // a variable for tests, which would take minutes
 var (
 	errWork   = errors.New("the expression takes too long: it does more than an evaluation may")
 	errMemory = errors.New("the expression makes more than 256 MiB of data")
+	errDeep   = errors.New("a value is nested deeper than 10000 levels")
 )
 
 // meter counts what one evaluation costs.
@@ -80,14 +82,20 @@ func size(v any) int {
 
 // deep walks v, which may hold one list many times over, and returns the bytes that its text would have, about. The
 // walk itself is paid for, so it ends.
-func (m *meter) deep(v any) (int, error) {
+func (m *meter) deep(v any) (int, error) { return m.walk(v, 0, 0) }
+
+// walk is deep for a value at a level of another, where each line of its text has perLevel bytes more for every level.
+func (m *meter) walk(v any, level, perLevel int) (int, error) {
+	if level > depthLimit {
+		return 0, errDeep
+	}
 	if err := m.pay(20); err != nil {
 		return 0, err
 	}
-	total := 8
+	total := 8 + level*perLevel // the line that ends it
 	add := func(v any) error {
-		n, err := m.deep(v)
-		total += n
+		n, err := m.walk(v, level+1, perLevel)
+		total += n + (level+1)*perLevel
 		return err
 	}
 	switch v := v.(type) {
