@@ -3,7 +3,6 @@
 package mask
 
 import (
-	"bytes"
 	"slices"
 	"strings"
 )
@@ -16,7 +15,8 @@ const Text = "***"
 const minPart = 4
 
 // Mask replaces secrets: each value, its lines where it has several (a key in a file is printed line by line), and
-// both as they read where programs escape or encode them. A nil *Mask replaces nothing. It is safe
+// both as they read where programs escape or encode them, also with terminal escape sequences in between, which are
+// replaced with it. A nil *Mask replaces nothing. It is safe
 // for concurrent use.
 type Mask struct {
 	byFirst [256][][]byte   // patterns by their first byte, longest first
@@ -81,6 +81,11 @@ func (m *Mask) addPair(a, b byte) {
 	m.pairs[pair>>6] |= 1 << (pair & 63)
 }
 
+func (m *Mask) hasPair(a, b byte) bool {
+	pair := uint(a)<<8 | uint(b)
+	return m.pairs[pair>>6]&(1<<(pair&63)) != 0
+}
+
 // Text returns s with every secret replaced.
 func (m *Mask) Text(s string) string {
 	if m == nil || s == "" {
@@ -138,15 +143,18 @@ func (m *Mask) replace(buf []byte, final bool, emit func([]byte)) (keep []byte) 
 // find returns where the first secret that begins between from and to is in buf; -1 for nowhere.
 func (m *Mask) find(buf []byte, from, to int) (start, end int) {
 	for i := from; i < to; i++ {
-		if i+1 < len(buf) {
-			pair := uint(buf[i])<<8 | uint(buf[i+1])
-			if m.pairs[pair>>6]&(1<<(pair&63)) == 0 {
+		if i+1 < len(buf) && !m.hasPair(buf[i], buf[i+1]) {
+			if buf[i+1] != esc || len(m.byFirst[buf[i]]) == 0 {
+				continue
+			}
+			n, _ := sequences(buf[i+1:])
+			if next := i + 1 + n; n == 0 || next == len(buf) || !m.hasPair(buf[i], buf[next]) {
 				continue
 			}
 		}
 		for _, p := range m.byFirst[buf[i]] {
-			if bytes.HasPrefix(buf[i:], p) {
-				return i, i + len(p)
+			if n, _ := match(buf[i:], p); n > 0 {
+				return i, i + n
 			}
 		}
 	}
@@ -155,9 +163,9 @@ func (m *Mask) find(buf []byte, from, to int) (start, end int) {
 
 // beginning returns the first place in buf from which on all of buf may be the beginning of a secret.
 func (m *Mask) beginning(buf []byte) int {
-	for i := max(0, len(buf)-m.longest+1); i < len(buf); i++ {
+	for i := max(0, len(buf)-m.longest-maxSkipped+1); i < len(buf); i++ {
 		for _, p := range m.byFirst[buf[i]] {
-			if len(p) > len(buf)-i && bytes.HasPrefix(p, buf[i:]) {
+			if _, more := match(buf[i:], p); more {
 				return i
 			}
 		}

@@ -69,6 +69,35 @@ func TestAcrossWrites(t *testing.T) {
 	}
 }
 
+// A secret is one as well where escape sequences, which reports leave out, are within it.
+func TestEscapeSequences(t *testing.T) {
+	m := New(map[string]string{"A": "hunter2correct", "B": "m1x"})
+	tests := []struct{ in, want string }{
+		{"a hunte\x1b[0mr2correct b", "a *** b"},
+		{"\x1b[31mhunter2\x1b[0mcorrect", "\x1b[31m***"},
+		{"hunte\x1b[01;31m\x1b[Kr2\x1b[m\x1b[Kcorrect\n", "***\n"}, // grep --color
+		{"h\x1b]8;;http://x\x1b\\unter\x1b]0;t\a2\x1bPq\a0\x1b\\corr\x1b(0e\x1bcct", "***"},
+		{"h\x1b[munter2correc\x1b[m", "h\x1b[munter2correc\x1b[m"},
+		{"hunte\x1b[31\nr2correct", "hunte\x1b[31\nr2correct"},
+		{"hunte\x1b]0;r2correct\n\a", "hunte\x1b]0;r2correct\n\a"},
+		{"hunte\x1b", "hunte\x1b"},
+		{"\x1b[31m\x1b[0m1x", "\x1b[31***"},
+		{"hu" + strings.Repeat("\x1b[0m", maxSkipped/4) + "nter2correct", "***"},
+		{"hu" + strings.Repeat("\x1b[0m", maxSkipped/4+1) + "nter2correct", "hu" + strings.Repeat("\x1b[0m", maxSkipped/4+1) + "nter2correct"},
+		{"hu\x1b]" + strings.Repeat("x", 2*maxSkipped), "hu\x1b]" + strings.Repeat("x", 2*maxSkipped)},
+	}
+	for _, tt := range tests {
+		if got := m.Text(tt.in); got != tt.want {
+			t.Errorf("%.60q at once: %.60q, want %.60q", tt.in, got, tt.want)
+		}
+		for _, size := range []int{1, 2, 3, 5, 7, 1000} {
+			if got := parts(m, tt.in, size); got != tt.want {
+				t.Errorf("%.60q in writes of %d: %.60q, want %.60q", tt.in, size, got, tt.want)
+			}
+		}
+	}
+}
+
 // What a limit has cut may end within a secret.
 func TestCut(t *testing.T) {
 	for in, want := range map[string]string{"a secr": "a ***", "a secret": "a ***", "a sec": "a sec", "a": "a", "a secrets": "a ***s"} {
@@ -86,6 +115,7 @@ func TestCut(t *testing.T) {
 func FuzzMask(f *testing.F) {
 	f.Add("a secret", "sec", "secret", 2)
 	f.Add("aaaaab", "aab", "ab", 1)
+	f.Add("a\x1b[0m\x1b]m\a\x1b(0ab\x1b[", "aab", "m1", 1)
 	f.Fuzz(func(t *testing.T, text, one, two string, size int) {
 		m := New(map[string]string{"A": one, "B": two})
 		if m == nil {
