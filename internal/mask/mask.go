@@ -3,6 +3,7 @@
 package mask
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 )
@@ -153,6 +154,12 @@ func (m *Mask) find(buf []byte, from, to int) (start, end int) {
 			}
 		}
 		for _, p := range m.byFirst[buf[i]] {
+			if bytes.HasPrefix(buf[i:], p) {
+				return i, i + len(p)
+			}
+			if bytes.IndexByte(buf[i:min(len(buf), i+len(p))], esc) < 0 {
+				continue
+			}
 			if n, _ := match(buf[i:], p); n > 0 {
 				return i, i + n
 			}
@@ -163,8 +170,19 @@ func (m *Mask) find(buf []byte, from, to int) (start, end int) {
 
 // beginning returns the first place in buf from which on all of buf may be the beginning of a secret.
 func (m *Mask) beginning(buf []byte) int {
-	for i := max(0, len(buf)-m.longest-maxSkipped+1); i < len(buf); i++ {
+	from := max(0, len(buf)-m.longest-maxSkipped+1)
+	escaped := bytes.IndexByte(buf[from:], esc) >= 0
+	if !escaped {
+		from = max(0, len(buf)-m.longest+1)
+	}
+	for i := from; i < len(buf); i++ {
 		for _, p := range m.byFirst[buf[i]] {
+			if len(p) > len(buf)-i && bytes.HasPrefix(p, buf[i:]) {
+				return i
+			}
+			if !escaped {
+				continue
+			}
 			if _, more := match(buf[i:], p); more {
 				return i
 			}

@@ -34,13 +34,14 @@ func terminalLine(s string) string {
 	return strings.Join(strings.Fields(terminalText(s)), " ")
 }
 
-// xmlText is text of a sandbox for XML: without escape sequences, with U+FFFD for the characters that XML 1.0 forbids.
+// xmlText is text of a sandbox for XML: without escape sequences, with U+FFFD for the characters that XML 1.0 forbids and
+// for those that a terminal takes for orders.
 func xmlText(s string) string {
 	return clean(s, func(r rune) rune {
 		switch {
 		case r == '\n' || r == '\t' || r == '\r':
 			return r
-		case r < 0x20, r == 0xfffe, r == 0xffff:
+		case r < 0x20, 0x7f <= r && r < 0xa0, isBidi(r), r == 0xfffe, r == 0xffff:
 			return utf8.RuneError
 		}
 		return r
@@ -88,7 +89,8 @@ func isPlain(s string) bool {
 }
 
 // sequence is the length of the escape sequence that s begins with, 0 where it has no end in its line: a terminal would
-// swallow text after such a one, and a reader of the report must see it.
+// swallow text after such a one, and a reader of the report must see it. What is one here is one in internal/mask, lest a
+// secret come together when it goes.
 func sequence(s string) int {
 	seq, _, n, state := ansi.DecodeSequence(s, ansi.NormalState, nil)
 	if state != ansi.NormalState || n < 2 || strings.Contains(seq, "\n") {
@@ -105,7 +107,7 @@ func sequence(s string) int {
 			return 0
 		}
 	default:
-		if last < '0' || last > '~' {
+		if last < '0' || last > '~' || strings.Trim(seq[1:n-1], " !\"#$%&'()*+,-./") != "" {
 			return 0
 		}
 	}

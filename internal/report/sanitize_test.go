@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"encoding/json"
 	"encoding/xml"
 	"io"
 	"strings"
@@ -23,6 +24,7 @@ func TestTerminalText(t *testing.T) {
 		{"title over lines", "a\x1b]0;hides\nlines\ab", "a␛]0;hides\nlines␇b"},
 		{"cut off", "a\x1b", "a␛"},
 		{"cut off in parameters", "a\x1b[31", "a␛[31"},
+		{"intermediates and more", "a\x1b([31mb", "a␛([31mb"},
 		{"made by removing", "\x1b\x1b[m[31mx", "␛[31mx"},
 		{"long", "\x1b]0;" + strings.Repeat("x", 2000) + "\a", "␛]0;" + strings.Repeat("x", 2000) + "␇"},
 		{"controls", "\x00\a\b\x7f", "␀␇␈␡"},
@@ -62,6 +64,25 @@ func FuzzTerminalText(f *testing.F) {
 			t.Errorf("%q has a line %q", s, line)
 		}
 	})
+}
+
+// What a terminal takes for orders is not in the files that people show with cat.
+func TestFilesHaveNoOrders(t *testing.T) {
+	const in = "a\x7f\u0080\u0085\u009b31m\u009f\u00a0é\u202a\u202e\u2066\u2069b"
+	if got, want := xmlText(in), "a"+strings.Repeat("\ufffd", 3)+"\ufffd31m\ufffd\u00a0é"+strings.Repeat("\ufffd", 4)+"b"; got != want {
+		t.Errorf("XML: %q, want %q", got, want)
+	}
+	var buf bytes.Buffer
+	if err := JSON(&buf, &Report{Warnings: []string{in}}); err != nil {
+		t.Fatal(err)
+	}
+	if want := `"a\u007f\u0080\u0085\u009b31m\u009f` + "\u00a0é" + `\u202a\u202e\u2066\u2069b"`; !strings.Contains(buf.String(), want) {
+		t.Errorf("JSON: %q is not in %q", want, buf.String())
+	}
+	var back Report
+	if err := json.Unmarshal(buf.Bytes(), &back); err != nil || len(back.Warnings) != 1 || back.Warnings[0] != in {
+		t.Errorf("JSON reads back as %q, %v", back.Warnings, err)
+	}
 }
 
 // What is written is well-formed, and reads back as what was given but for what XML cannot say.

@@ -2,12 +2,14 @@ package report
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"unicode/utf8"
 
 	"github.com/google/renameio/v2"
 )
@@ -84,12 +86,40 @@ func (l *Log) Report() *Report {
 	return r
 }
 
-// JSON writes report.json.
+// JSON writes report.json. What a terminal takes for orders is escaped in it.
 func JSON(w io.Writer, r *Report) error {
-	enc := json.NewEncoder(w)
+	var text bytes.Buffer
+	enc := json.NewEncoder(&text)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
-	return enc.Encode(r)
+	if err := enc.Encode(r); err != nil {
+		return err
+	}
+	_, err := w.Write(escapeControls(text.Bytes()))
+	return err
+}
+
+// escapeControls returns a JSON text with DEL, the C1 controls and what changes the direction of text as \u escapes; all
+// other controls are so already.
+func escapeControls(text []byte) []byte {
+	var out []byte
+	done := 0 // up to where text is in out
+	for i := 0; i < len(text); {
+		if text[i] < 0x7f {
+			i++
+			continue
+		}
+		r, n := utf8.DecodeRune(text[i:])
+		if r < 0xa0 || isBidi(r) {
+			out = fmt.Appendf(append(out, text[done:i]...), `\u%04x`, r)
+			done = i + n
+		}
+		i += n
+	}
+	if done == 0 {
+		return text
+	}
+	return append(out, text[done:]...)
 }
 
 // writeFile replaces the file at path once its content is complete. What is there and no file, such as a pipe or a link,
