@@ -10,7 +10,6 @@ import (
 	"context"
 	"fmt"
 	"runtime"
-	"strings"
 	"time"
 
 	"github.com/sbxrun/sbxrun/internal/expr"
@@ -144,7 +143,7 @@ func (c *checker) step(step *recipe.Step, out Outcome) error {
 // found notes an expectation that does not hold. Names, patterns and paths in its texts may be the output of a step.
 func (c *checker) found(pos recipe.Pos, expect, diff, format string, args ...any) {
 	c.findings = append(c.findings, event.Finding{
-		Expect: cut(expect, maxExpect), Message: cut(fmt.Sprintf(format, args...), maxMessage), Diff: diff, Line: pos.Line,
+		Expect: event.Cut(expect, maxExpect), Message: event.Cut(fmt.Sprintf(format, args...), maxMessage), Diff: diff, Line: pos.Line,
 	})
 }
 
@@ -153,13 +152,6 @@ const (
 	maxExpect  = 1 << 10
 	maxMessage = 16 << 10
 )
-
-func cut(text string, most int) string {
-	if len(text) <= most {
-		return text
-	}
-	return strings.ToValidUTF8(text[:most], "") + fmt.Sprintf("... (%d bytes in all)", len(text))
-}
 
 // heavy is the size of a text from which on it waits for one of the places of admit.
 const heavy = 1 << 20

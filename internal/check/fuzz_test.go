@@ -56,9 +56,12 @@ func FuzzNormalize(f *testing.F) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			once := n.apply(bytes.Clone(text))
-			if twice := n.apply(bytes.Clone(once)); !bytes.Equal(once, twice) {
-				t.Fatalf("%s: %q becomes %q and then %q", kind, text, once, twice)
+			once, err := n.apply(t.Context(), bytes.Clone(text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if twice, err := n.apply(t.Context(), bytes.Clone(once)); err != nil || !bytes.Equal(once, twice) {
+				t.Fatalf("%s: %q becomes %q and then %q, %v", kind, text, once, twice, err)
 			}
 			if len(once) > utf8.UTFMax*len(text) {
 				t.Fatalf("%s: %q grows to %q", kind, text, once)

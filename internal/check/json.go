@@ -2,6 +2,7 @@ package check
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,7 +11,6 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
-	"unicode/utf8"
 
 	"github.com/sbxrun/sbxrun/internal/expr"
 	"github.com/sbxrun/sbxrun/internal/mask"
@@ -40,7 +40,15 @@ func (c *checker) json(s *subject, t *recipe.Text, norm normalizer) error {
 		found("", "what to compare with is no JSON value: %v", err)
 		return nil
 	}
-	want = mask.Value(c.mask, normalizeTexts(mask.Value(c.mask, want), norm))
+	want, err = normalizeTexts(c.ctx, mask.Value(c.mask, want), norm)
+	if blame, ok := errors.AsType[unfit](err); ok {
+		found("", "what to compare with cannot be normalised: %v", blame)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	want = mask.Value(c.mask, want)
 
 	src := s.src
 	if s.exact != nil { // what a number has in common with a secret is left alone
@@ -70,7 +78,14 @@ func (c *checker) json(s *subject, t *recipe.Text, norm normalizer) error {
 		return nil
 	}
 	got = mask.Value(c.mask, got) // in the texts there may be what was written with escapes
-	got = normalizeTexts(got, norm)
+	got, err = normalizeTexts(c.ctx, got, norm)
+	if blame, ok := errors.AsType[unfit](err); ok {
+		found("", "%s cannot be normalised: %v", s.what, blame)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
 	if at, difference := differJSON(want, got); difference != "" {
 		if at == "" {
 			at = "the value"
@@ -176,20 +191,25 @@ func canonicalNumber(n json.Number) json.Number {
 }
 
 // normalizeTexts applies norm to the texts in v, but not to the keys.
-func normalizeTexts(v any, norm normalizer) any {
+func normalizeTexts(ctx context.Context, v any, norm normalizer) (_ any, err error) {
 	switch v := v.(type) {
 	case string:
-		return string(norm.apply([]byte(v)))
+		b, err := norm.apply(ctx, []byte(v))
+		return string(b), err
 	case []any:
 		for i := range v {
-			v[i] = normalizeTexts(v[i], norm)
+			if v[i], err = normalizeTexts(ctx, v[i], norm); err != nil {
+				return nil, err
+			}
 		}
 	case map[string]any:
 		for k := range v {
-			v[k] = normalizeTexts(v[k], norm)
+			if v[k], err = normalizeTexts(ctx, v[k], norm); err != nil {
+				return nil, err
+			}
 		}
 	}
-	return v
+	return v, nil
 }
 
 // differJSON returns where two values first differ, in the order of a list and of sorted keys, and how; or "", "".
@@ -306,106 +326,4 @@ func diffJSON(want, got any) string {
 		return ""
 	}
 	return unified(append(w, '\n'), append(g, '\n'))
-}
-
-// encodeJSON writes v, which decodeJSON returned, as encoding/json does, in lines where there is an indent. It stops
-// soon after most bytes.
-func encodeJSON(v any, indent string, most int) []byte {
-	e := encoder{indent: indent, most: most}
-	e.scalars = json.NewEncoder(&e.out)
-	e.scalars.SetEscapeHTML(false)
-	e.value(v, 0)
-	return e.out.Bytes()
-}
-
-type encoder struct {
-	out     bytes.Buffer
-	scalars *json.Encoder // to out
-	indent  string
-	most    int
-}
-
-func (e *encoder) full() bool { return e.out.Len() > e.most }
-
-func (e *encoder) value(v any, level int) {
-	if e.full() {
-		return
-	}
-	switch v := v.(type) {
-	case []any:
-		e.out.WriteByte('[')
-		for i, element := range v {
-			if e.full() {
-				return
-			}
-			e.separate(i, level+1)
-			e.value(element, level+1)
-		}
-		e.end(']', len(v), level)
-	case map[string]any:
-		e.out.WriteByte('{')
-		for i, k := range sortedKeys(v, nil) {
-			if e.full() {
-				return
-			}
-			e.separate(i, level+1)
-			e.text(k)
-			e.out.WriteByte(':')
-			if e.indent != "" {
-				e.out.WriteByte(' ')
-			}
-			e.value(v[k], level+1)
-		}
-		e.end('}', len(v), level)
-	case json.Number: // maybe of any length
-		e.out.WriteString(e.cut(string(v)))
-	case string:
-		e.text(v)
-	default:
-		e.scalar(v)
-	}
-}
-
-// separate begins element i of a list or an object.
-func (e *encoder) separate(i, level int) {
-	if i > 0 {
-		e.out.WriteByte(',')
-	}
-	e.line(level)
-}
-
-// end ends a list or an object of n elements.
-func (e *encoder) end(with byte, n, level int) {
-	if e.full() {
-		return
-	}
-	if n > 0 {
-		e.line(level)
-	}
-	e.out.WriteByte(with)
-}
-
-func (e *encoder) line(level int) {
-	if e.indent == "" {
-		return
-	}
-	e.out.WriteByte('\n')
-	for range level {
-		e.out.WriteString(e.indent)
-	}
-}
-
-func (e *encoder) text(s string) { e.scalar(e.cut(s)) }
-
-func (e *encoder) scalar(v any) {
-	_ = e.scalars.Encode(v) // what is not in decoded JSON is not here
-	e.out.Truncate(e.out.Len() - 1)
-}
-
-// cut returns of s what is needed to fill e; a character that is cut is beyond that.
-func (e *encoder) cut(s string) string {
-	if room := max(0, e.most-e.out.Len()); len(s)-utf8.UTFMax > room {
-		return s[:room+utf8.UTFMax]
-	}
-	return s
 }

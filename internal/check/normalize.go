@@ -18,27 +18,17 @@ import (
 )
 
 // normalizer applies the changes of a normalize list, in order; the empty one changes nothing.
-type normalizer struct {
-	changes []func(context.Context, []byte) ([]byte, error)
-	ctx     context.Context // of apply; nil: none
-	failed  *error          // where apply keeps its first error, if not nil
-}
+type normalizer []func(context.Context, []byte) ([]byte, error)
 
 func (n *normalizer) add(change func([]byte) []byte) {
-	n.changes = append(n.changes, func(_ context.Context, b []byte) ([]byte, error) { return change(b), nil })
-}
-
-// within returns n whose apply ends with ctx and keeps its first error in failed.
-func (n normalizer) within(ctx context.Context, failed *error) normalizer {
-	n.ctx, n.failed = ctx, failed
-	return n
+	*n = append(*n, func(_ context.Context, b []byte) ([]byte, error) { return change(b), nil })
 }
 
 func newNormalizer(changes []recipe.Normalize, env expr.Env, secrets *mask.Mask) (normalizer, error) {
 	var n normalizer
 	for _, ch := range changes {
 		bad := func(err error) (normalizer, error) {
-			return normalizer{}, unfit{fmt.Errorf("normalize in line %d: %w", ch.Pos.Line, err)}
+			return nil, unfit{fmt.Errorf("normalize in line %d: %w", ch.Pos.Line, err)}
 		}
 		switch ch.Kind {
 		case "trim":
@@ -69,12 +59,12 @@ func newNormalizer(changes []recipe.Normalize, env expr.Env, secrets *mask.Mask)
 			if err != nil {
 				return bad(err)
 			}
-			n.changes = append(n.changes, r.replace)
+			n = append(n, r.replace)
 		default:
 			return bad(fmt.Errorf("%q is none of trim, ansi, crlf and replace", ch.Kind))
 		}
 	}
-	if len(n.changes) > 0 && secrets != nil {
+	if len(n) > 0 && secrets != nil {
 		n.add(secrets.Bytes) // one may have been in pieces
 	}
 	return n, nil
@@ -89,9 +79,9 @@ func pattern(secrets *mask.Mask, source string) string {
 	return strings.ReplaceAll(masked, mask.Text, regexp.QuoteMeta(mask.Text))
 }
 
-// run returns b with the changes applied. The error is the context's, or unfit.
-func (n normalizer) run(ctx context.Context, b []byte) ([]byte, error) {
-	for _, change := range n.changes {
+// apply returns b with the changes applied. The error is the context's, or unfit.
+func (n normalizer) apply(ctx context.Context, b []byte) ([]byte, error) {
+	for _, change := range n {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
@@ -101,22 +91,6 @@ func (n normalizer) run(ctx context.Context, b []byte) ([]byte, error) {
 		}
 	}
 	return b, nil
-}
-
-// apply is run within what within said. After an error it returns nothing.
-func (n normalizer) apply(b []byte) []byte {
-	ctx := n.ctx
-	if ctx == nil {
-		ctx = context.Background()
-	}
-	if n.failed != nil && *n.failed != nil {
-		return nil
-	}
-	b, err := n.run(ctx, b)
-	if n.failed != nil {
-		*n.failed = err
-	}
-	return b
 }
 
 // replacer is regexp.ReplaceAll that ends with a context, and where the result is beyond MaxText.

@@ -45,49 +45,47 @@ func (c *checker) text(s *subject, t *recipe.Text) error {
 				c.found(m.Pos, s.name+"."+kind, "", "what to compare with cannot be evaluated: %v", err)
 				continue
 			}
-			if err := one(m, want); err != nil {
+			err = one(m, want)
+			if blame, ok := errors.AsType[unfit](err); ok {
+				c.found(m.Pos, s.name+"."+kind, "", "what to compare with cannot be normalised: %v", blame)
+				continue
+			}
+			if err != nil {
 				return err
 			}
 		}
 		return nil
 	}
-	var failed error // to normalise what is compared with
-	norm = norm.within(c.ctx, &failed)
-	before := len(c.findings)
-	side := func(want string) []byte { return norm.apply(c.mask.Bytes([]byte(want))) }
-	err = errors.Join(
-		check("equals", t.Equals, func(m recipe.Match, want string) error {
-			return c.equals(s, m, side(want))
-		}),
-		check("contains", t.Contains, func(m recipe.Match, want string) error {
-			return c.contains(s, m, side(want), true)
-		}),
-		check("not_contains", t.NotContains, func(m recipe.Match, want string) error {
-			return c.contains(s, m, side(want), false)
-		}),
+	side := func(with func(m recipe.Match, want []byte) error) func(recipe.Match, string) error {
+		return func(m recipe.Match, want string) error {
+			b, err := norm.apply(c.ctx, c.mask.Bytes([]byte(want)))
+			if err != nil {
+				return err
+			}
+			return with(m, b)
+		}
+	}
+	return errors.Join(
+		check("equals", t.Equals, side(func(m recipe.Match, want []byte) error { return c.equals(s, m, want) })),
+		check("contains", t.Contains, side(func(m recipe.Match, want []byte) error { return c.contains(s, m, want, true) })),
+		check("not_contains", t.NotContains, side(func(m recipe.Match, want []byte) error { return c.contains(s, m, want, false) })),
 		check("matches", t.Matches, func(m recipe.Match, want string) error { return c.matches(s, m, want, true) }),
 		check("not_matches", t.NotMatches, func(m recipe.Match, want string) error { return c.matches(s, m, want, false) }),
 		c.json(s, t, norm),
 		check("golden", t.Golden, func(m recipe.Match, want string) error { return c.goldenFile(s, m, want, norm) }),
 	)
-	if blame, ok := errors.AsType[unfit](failed); ok {
-		c.findings = c.findings[:before]
-		c.found(t.Pos, s.name+".normalize", "", "what %s is compared with cannot be normalised: %v", s.what, blame)
-		failed = nil
-	}
-	return cmp.Or(failed, err)
 }
 
 // normalized returns src with norm applied, which takes the whole text unless norm is empty.
 func (c *checker) normalized(src Source, norm normalizer) (Source, error) {
-	if len(norm.changes) == 0 {
+	if len(norm) == 0 {
 		return src, nil
 	}
 	b, err := load(c.ctx, src)
 	if err != nil {
 		return nil, err
 	}
-	if b, err = norm.run(c.ctx, b); err != nil {
+	if b, err = norm.apply(c.ctx, b); err != nil {
 		return nil, err
 	}
 	return Bytes(b), nil

@@ -17,8 +17,7 @@ const minPart = 4
 
 // Mask replaces secrets: each value, its lines where it has several (a key in a file is printed line by line), and
 // both as they read where programs escape or encode them, also with terminal escape sequences in between, which are
-// replaced with it. A nil *Mask replaces nothing. It is safe
-// for concurrent use.
+// replaced with it. A nil *Mask replaces nothing. It is safe for concurrent use.
 type Mask struct {
 	byFirst [256][][]byte   // patterns by their first byte, longest first
 	pairs   [1 << 10]uint64 // the first two bytes of patterns, as a set: most of a text is passed with one look a byte

@@ -163,13 +163,13 @@ func climbs(p string) error {
 	return nil
 }
 
-// tooLong refuses a path that no file can have, nor a part of it.
-func tooLong(p string) error {
+// placeable refuses a path to put files at that leaves the workspace, or that no file can have.
+func placeable(p string) error {
 	const most, part = 4095, 255 // PATH_MAX without its NUL, and NAME_MAX
 	if len(p) > most || slices.ContainsFunc(strings.Split(p, "/"), func(name string) bool { return len(name) > part }) {
 		return unfit("a path of %d bytes, or a name in it, is longer than there can be: %q", len(p), p[:min(len(p), 100)])
 	}
-	return nil
+	return climbs(p)
 }
 
 // keep reads the content of a file.

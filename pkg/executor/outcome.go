@@ -42,7 +42,7 @@ func passed() outcome { return outcome{verdict: event.Passed} }
 
 // failed is a failure that the code under test or the recipe caused.
 func failed(reason event.Reason, format string, args ...any) outcome {
-	return outcome{verdict: event.Failed, reason: reason, message: cut(fmt.Sprintf(format, args...))}
+	return outcome{verdict: event.Failed, reason: reason, message: event.Cut(fmt.Sprintf(format, args...), maxRecorded)}
 }
 
 func notRun(why string) outcome { return outcome{verdict: event.NotRun, message: why} }
@@ -52,7 +52,7 @@ func broken(reason event.Reason, what string, err error) outcome {
 	if p, ok := errors.AsType[*panicError](err); ok {
 		reason, err = event.ReasonInternal, p
 	}
-	return outcome{verdict: event.Error, reason: reason, message: cut(what + ": " + cause(err).Error()), repeatable: repeatable(err)}
+	return outcome{verdict: event.Error, reason: reason, message: event.Cut(what+": "+cause(err).Error(), maxRecorded), repeatable: repeatable(err)}
 }
 
 // cause is what a provider says went wrong, without the operation and the sandbox's id: what was done is said beside it,

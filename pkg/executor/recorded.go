@@ -4,10 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"slices"
-	"strings"
 
 	"github.com/sbxrun/sbxrun/internal/mask"
+	"github.com/sbxrun/sbxrun/pkg/event"
 )
 
 // maxRecorded is the most bytes of a captured value that an event carries; expressions see all of it.
@@ -17,9 +16,9 @@ const maxRecorded = 64 << 10
 func recorded(m *mask.Mask, v any) any {
 	v = mask.Value(m, plain(v))
 	if text, ok := v.(string); ok {
-		return cut(text)
+		return event.Cut(text, maxRecorded)
 	}
-	if !deep(v, maxDepth) && weight(v, maxRecorded) > 0 {
+	if weight(v, maxRecorded, maxDepth) > 0 {
 		return v
 	}
 	return asText(v)
@@ -29,55 +28,35 @@ func recorded(m *mask.Mask, v any) any {
 // some of a few hundred, and what one of them cannot read loses its whole file.
 const maxDepth = 100
 
-// deep says whether v has more levels than that.
-func deep(v any, levels int) bool {
-	switch v := v.(type) {
-	case []any:
-		return levels == 0 || slices.ContainsFunc(v, func(e any) bool { return deep(e, levels-1) })
-	case map[string]any:
-		if levels == 0 {
-			return true
-		}
-		for _, e := range v {
-			if deep(e, levels-1) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 func asText(v any) string {
 	text, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Sprintf("(cannot be shown: %v)", err)
 	}
-	return cut(string(text))
+	return event.Cut(string(text), maxRecorded)
 }
 
-// cut bounds a text that an event carries, and that what a step printed may be in.
-func cut(text string) string {
-	if len(text) <= maxRecorded {
-		return text
-	}
-	return strings.ToValidUTF8(text[:maxRecorded], "") + fmt.Sprintf("... (%d bytes in all)", len(text))
-}
-
-// weight takes the size of v from room, and stops when nothing is left.
-func weight(v any, room int) int {
+// weight takes the size of v from room, and stops when nothing is left. What has more levels takes all.
+func weight(v any, room, levels int) int {
 	switch v := v.(type) {
 	case string:
 		return room - len(v)
 	case []any:
+		if levels == 0 {
+			return 0
+		}
 		for _, e := range v {
-			if room = weight(e, room-1); room <= 0 {
+			if room = weight(e, room-1, levels-1); room <= 0 {
 				break
 			}
 		}
 		return room
 	case map[string]any:
+		if levels == 0 {
+			return 0
+		}
 		for k, e := range v {
-			if room = weight(e, room-len(k)-1); room <= 0 {
+			if room = weight(e, room-len(k)-1, levels-1); room <= 0 {
 				break
 			}
 		}
@@ -145,12 +124,12 @@ func fields(m map[string]any) map[string]any {
 		return nil
 	}
 	m = plain(m).(map[string]any)
-	if !deep(m, 1+maxDepth) {
+	if weight(m, math.MaxInt, 1+maxDepth) > 0 {
 		return m
 	}
 	c := make(map[string]any, len(m))
 	for k, e := range m {
-		if deep(e, maxDepth) {
+		if weight(e, math.MaxInt, maxDepth) <= 0 {
 			e = asText(e)
 		}
 		c[k] = e

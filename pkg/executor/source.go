@@ -2,7 +2,6 @@ package executor
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -38,7 +37,7 @@ var errNoFile = errors.New("there is no such file beside the recipe")
 func (g *gather) add(f recipe.File) error {
 	dst, err := pathText(f.Dst, g.names)
 	if err == nil {
-		err = cmp.Or(climbs(dst), tooLong(dst))
+		err = placeable(dst)
 	}
 	if err != nil {
 		return fmt.Errorf("dst: %w", err)

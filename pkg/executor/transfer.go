@@ -36,7 +36,7 @@ func (t *try) transfer(ctx context.Context, f recipe.File, to *box) outcome {
 	if err != nil {
 		return failed(event.ReasonAssertion, "stage files from %s: %v", f.From, err)
 	}
-	if err := climbs(m.dst); err != nil {
+	if err := placeable(m.dst); err != nil {
 		return failed(event.ReasonArtifact, "stage files from %s: dst: %v", f.From, err)
 	}
 	if m.src == "" { // which would be the whole workspace

@@ -246,6 +246,9 @@ func beyond(number string) string {
 // Altered says why an unquoted number is another one than people would read; empty: it is not.
 func Altered(number *yaml.Node) string {
 	var x any
+	if !whole.MatchString(number.Value) { // rows may be many
+		return ""
+	}
 	if err := number.Decode(&x); err != nil {
 		return ""
 	}
@@ -256,9 +259,7 @@ func Altered(number *yaml.Node) string {
 			return fmt.Sprintf("%s is the octal number %d in YAML: quote it to have the text, or write %d", shorten(text), x, x)
 		}
 	case float64:
-		if whole.MatchString(text) {
-			return beyond(text)
-		}
+		return beyond(text)
 	}
 	return ""
 }
